@@ -1,0 +1,167 @@
+"""
+The settings: one dict, ``ASGI_EXT``, in which every key is optional.
+
+They are read here and nowhere else, at the moment they are needed, so that
+override_settings() works.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, cast
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
+
+from django_asgi_ext.protocols import ASGIApplication
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong in ASGI_EXT: the number of its check, and what it is."""
+
+    number: int
+    message: str
+    hint: str
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+@dataclass(frozen=True)
+class _Setting:
+    default: Callable[[], Any]
+    is_valid: Callable[[Any], bool]
+    # What a valid value is, for the error text.
+    expected: str
+
+
+_SETTINGS = {
+    "PROTOCOLS": _Setting(
+        dict,
+        lambda value: isinstance(value, dict),
+        "a dict of scope types and dotted paths",
+    ),
+    "REQUIRE_ORIGIN": _Setting(
+        bool, lambda value: isinstance(value, bool), "True or False"
+    ),
+    "MAX_MESSAGE_SIZE": _Setting(
+        lambda: 1024 * 1024, _is_count, "a whole number of bytes above 0"
+    ),
+    "CLOSE_TIMEOUT": _Setting(lambda: 5, _is_number, "a number of seconds above 0"),
+    # As many as ThreadPoolExecutor would choose.
+    "THREADS": _Setting(
+        lambda: min(32, (os.cpu_count() or 1) + 4),
+        _is_count,
+        "a whole number of threads above 0",
+    ),
+}
+
+
+def _get(name: str) -> Any:
+    value = getattr(settings, "ASGI_EXT", {}).get(name)
+    return _SETTINGS[name].default() if value is None else value
+
+
+def require_origin() -> bool:
+    """Return whether a handshake without an Origin header is refused."""
+    return cast(bool, _get("REQUIRE_ORIGIN"))
+
+
+def max_message_size() -> int:
+    """Return how large a message from a peer may be, in bytes."""
+    return cast(int, _get("MAX_MESSAGE_SIZE"))
+
+
+def close_timeout() -> float:
+    """Return how long a peer has for its side of the closing handshake, in seconds."""
+    return cast(float, _get("CLOSE_TIMEOUT"))
+
+
+def threads() -> int:
+    """Return how many worker threads a process has for WebSockets."""
+    return cast(int, _get("THREADS"))
+
+
+def protocols() -> dict[str, ASGIApplication | None]:
+    """
+    Return the applications that ASGI_EXT["PROTOCOLS"] names.
+
+    Raise ImproperlyConfigured if one cannot be imported.
+    """
+    return {
+        scope_type: None if path is None else _import(scope_type, path)
+        for scope_type, path in _get("PROTOCOLS").items()
+    }
+
+
+def _import(scope_type: str, path: object) -> ASGIApplication:
+    setting = f"ASGI_EXT['PROTOCOLS']['{scope_type}']"
+    if not isinstance(path, str):
+        raise ImproperlyConfigured(
+            f"{setting} must be a dotted path or None, not {path!r}."
+        )
+    try:
+        application = import_string(path)
+    except ImportError as error:
+        raise ImproperlyConfigured(
+            f"{setting} cannot be imported: '{path}'."
+        ) from error
+    if not callable(application):
+        raise ImproperlyConfigured(f"{setting} is no ASGI application: '{path}'.")
+    return cast(ASGIApplication, application)
+
+
+def check() -> None:
+    """Raise ImproperlyConfigured if something is wrong in ASGI_EXT."""
+    messages = [f"{problem.message} {problem.hint}" for problem in problems()]
+    if messages:
+        raise ImproperlyConfigured("\n".join(messages))
+
+
+def problems() -> Iterator[Problem]:
+    """Yield everything that is wrong in ASGI_EXT."""
+    ours = getattr(settings, "ASGI_EXT", {})
+    if not isinstance(ours, dict):
+        yield Problem(1, f"ASGI_EXT must be a dict, not {ours!r}.", "See the README.")
+        return
+    for name, value in ours.items():
+        setting = _SETTINGS.get(name)
+        if setting is None:
+            known = ", ".join(sorted(_SETTINGS))
+            yield Problem(
+                2, f"ASGI_EXT has no setting {name!r}.", f"The settings are: {known}."
+            )
+        elif value is not None and not setting.is_valid(value):
+            yield Problem(
+                3,
+                f"ASGI_EXT['{name}'] must be {setting.expected}, not {value!r}.",
+                "Leave it out for the default.",
+            )
+        elif name == "PROTOCOLS":
+            yield from _protocol_problems(value or {})
+
+
+def _protocol_problems(paths: dict[Any, Any]) -> Iterator[Problem]:
+    for scope_type, path in paths.items():
+        if not isinstance(scope_type, str):
+            yield Problem(
+                4,
+                f"ASGI_EXT['PROTOCOLS'] has a key that is no str: {scope_type!r}.",
+                "The keys are scope types, as 'mqtt'.",
+            )
+        elif path is not None:
+            try:
+                _import(scope_type, path)
+            except ImproperlyConfigured as error:
+                yield Problem(
+                    5, str(error), "Name an ASGI application by its dotted path."
+                )

@@ -1,0 +1,271 @@
+"""The WebSocket that a view talks through."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from django.core.serializers.json import DjangoJSONEncoder
+
+from django_asgi_ext import conf
+from django_asgi_ext.exceptions import ConnectionClosed, InvalidJSON, InvalidState
+from django_asgi_ext.signals import emit, websocket_connected
+from django_asgi_ext.websockets.options import WebSocketOptions
+from django_asgi_ext.websockets.request import WebSocketRequest
+from django_asgi_ext.websockets.response import Headers, check_headers
+from django_asgi_ext.websockets.state import State, check_close
+from django_asgi_ext.websockets.transport import Transport
+
+if TYPE_CHECKING:
+    from django.contrib.auth.base_user import AbstractBaseUser
+    from django.contrib.auth.models import AnonymousUser
+    from django.contrib.sessions.backends.base import SessionBase
+
+logger = logging.getLogger("django_asgi_ext.websocket")
+
+
+class WebSocket:
+    """
+    One connection, seen from the server (RFC 6455).
+
+    Several tasks of a view may send at once, one at a time may receive.
+    """
+
+    def __init__(
+        self,
+        request: WebSocketRequest,
+        transport: Transport,
+        options: WebSocketOptions,
+        headers: Headers,
+        end_unit: Callable[[], None],
+    ) -> None:
+        self.request = request
+        self.subprotocol: str | None = None
+        self._transport = transport
+        self._supported = options.subprotocols
+        self._headers = headers
+        self._end_unit = end_unit
+        self._max_size = options.max_message_size or conf.max_message_size()
+        self._accepting: asyncio.Future[None] | None = None
+        # When the opening handshake was complete, by the clock of the loop.
+        self._connected_at: float | None = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.path} {self._transport.state.value}>"
+
+    @property
+    def path(self) -> str:
+        """The path of the request, with the script prefix."""
+        return self.request.path
+
+    @property
+    def user(self) -> AbstractBaseUser | AnonymousUser:
+        """
+        The user of the request, as a view has it in request.user.
+
+        Raise AttributeError if no middleware sets one.
+        """
+        try:
+            return self.request.user
+        except AttributeError:
+            raise AttributeError(
+                "socket.user needs a middleware that sets request.user, as "
+                "django.contrib.auth.middleware.AuthenticationMiddleware."
+            ) from None
+
+    @property
+    def session(self) -> SessionBase:
+        """
+        The session of the request, as a view has it in request.session.
+
+        Raise AttributeError if no middleware sets one.
+        """
+        try:
+            return self.request.session
+        except AttributeError:
+            raise AttributeError(
+                "socket.session needs a middleware that sets request.session, as "
+                "django.contrib.sessions.middleware.SessionMiddleware."
+            ) from None
+
+    @property
+    def close_code(self) -> int | None:
+        """The close code (RFC 6455, section 7.1.5), None while not closed."""
+        return self._transport.close_code
+
+    @property
+    def close_reason(self) -> str:
+        """The close reason (RFC 6455, section 7.1.6), "" if there is none."""
+        return self._transport.close_reason
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the opening handshake was completed."""
+        return self._connected_at is not None
+
+    @property
+    def seconds(self) -> float:
+        """The age of the connection since its opening handshake, in seconds."""
+        if self._connected_at is None:
+            return 0.0
+        return asyncio.get_running_loop().time() - self._connected_at
+
+    async def accept(
+        self,
+        subprotocol: str | None = None,
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
+    ) -> None:
+        """
+        Complete the opening handshake.
+
+        Without a subprotocol the first of the client's that the view supports
+        is taken, if any. The headers are sent on the 101, after those of the
+        middleware.
+
+        Raise InvalidState if the handshake is over, ValueError if the client
+        did not offer the subprotocol (RFC 6455, section 4.2.2) or a header is
+        not allowed, and ConnectionClosed if the peer is gone.
+        """
+        if self._connected_at is not None or self._accepting is not None:
+            raise InvalidState("Cannot accept: the opening handshake is over.")
+        offered = self.request.scope.get("subprotocols") or []
+        if subprotocol is None:
+            subprotocol = next((p for p in offered if p in self._supported), None)
+        elif subprotocol not in offered:
+            raise ValueError(
+                f"The client did not offer the subprotocol {subprotocol!r} "
+                f"(offered: {', '.join(offered) or 'none'})."
+            )
+        event = {
+            "type": "websocket.accept",
+            "subprotocol": subprotocol,
+            "headers": self._headers + check_headers(headers),
+        }
+        loop = asyncio.get_running_loop()
+        self._accepting = loop.create_future()
+        try:
+            await self._transport.send(event)
+        finally:
+            self._accepting.set_result(None)
+        self.subprotocol = subprotocol
+        self._connected_at = loop.time()
+        self._headers = []
+        logger.info("WebSocket CONNECT %s", printable(self.path))
+        await emit(websocket_connected, sender=type(self), socket=self)
+
+    async def recv(self) -> str | bytes:
+        """
+        Return the next message: str for a text message, bytes for a binary one.
+
+        Accept first if the handshake is not over.
+
+        Raise ConnectionClosed once the peer is gone and all that it sent has
+        been received, and InvalidState if another task is receiving.
+        """
+        if self._transport.state is State.CONNECTING:
+            await self._open()
+        self._end_unit()
+        event = await self._transport.receive()
+        message = event.get("text")
+        if message is None:
+            message = event.get("bytes") or b""
+            too_large = len(message) > self._max_size
+        else:
+            # A character has one to four bytes.
+            too_large = len(message) * 4 > self._max_size and (
+                len(message) > self._max_size
+                or len(message.encode("utf-8", "surrogatepass")) > self._max_size
+            )
+        if too_large:
+            await self.close(1009, f"over {self._max_size} bytes")
+            raise self._transport.closed()
+        return message  # type: ignore[no-any-return]
+
+    def __aiter__(self) -> WebSocket:
+        return self
+
+    async def __anext__(self) -> str | bytes:
+        """Return the next message; end the iteration once the peer is gone."""
+        try:
+            return await self.recv()
+        except ConnectionClosed:
+            raise StopAsyncIteration from None
+
+    async def send(self, message: str | bytes | bytearray | memoryview) -> None:
+        """
+        Send one message: str as text, bytes as binary.
+
+        Accept first if the handshake is not over.
+
+        Raise ConnectionClosed if the connection is closed, TypeError for
+        another type, and ValueError for a str that UTF-8 cannot encode.
+        """
+        event: dict[str, Any]
+        if isinstance(message, str):
+            if not message.isascii():
+                # Raises for a lone surrogate, which servers treat differently.
+                message.encode()
+            event = {"type": "websocket.send", "text": message}
+        elif isinstance(message, (bytes, bytearray, memoryview)):
+            event = {"type": "websocket.send", "bytes": bytes(message)}
+        else:
+            raise TypeError(
+                f"send() takes str or bytes, not {type(message).__name__}. "
+                "Use send_json() for anything else."
+            )
+        if self._transport.state is State.CONNECTING or self._connected_at is None:
+            await self._open()
+        await self._transport.send(event)
+
+    async def send_json(self, value: object) -> None:
+        """
+        Send a value as JSON in a text message, encoded as DjangoJSONEncoder does.
+
+        Raise TypeError or ValueError for a value that JSON (RFC 8259) cannot
+        express, and ConnectionClosed as send() does.
+        """
+        await self.send(json.dumps(value, cls=DjangoJSONEncoder, allow_nan=False))
+
+    async def recv_json(self) -> Any:
+        """
+        Return the value in the next message, which must be JSON (RFC 8259).
+
+        Raise InvalidJSON if it is not, and what recv() raises.
+        """
+        message = await self.recv()
+        try:
+            return json.loads(message, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError) as error:
+            raise InvalidJSON(f"The message is no JSON: {error}") from error
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        """
+        Start the closing handshake; a second call does nothing.
+
+        Before the opening handshake is over, refuse it with 403.
+
+        Raise ValueError for a code that must not be sent or a reason longer
+        than 123 bytes of UTF-8 (RFC 6455, sections 5.5.1 and 7.4).
+        """
+        check_close(code, reason)
+        await self._transport.close(code, reason)
+
+    async def _open(self) -> None:
+        if self._accepting is None:
+            if self._transport.state is State.CONNECTING:
+                await self.accept()
+        elif not self._accepting.done():
+            # Another task accepts: this one comes after it.
+            await asyncio.shield(self._accepting)
+
+
+def printable(path: str) -> str:
+    """Return a path of a peer's choice as it may stand in a log line."""
+    return path.encode("unicode_escape").decode("ascii")
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not allowed")

@@ -1,0 +1,309 @@
+"""
+The way of one WebSocket through Django.
+
+An opening handshake is an HTTP GET whose answer is 101 Switching Protocols (RFC
+6455, section 4). So Django's own synchronous BaseHandler answers it, with the
+project's middleware and URLconf, in one hop to a worker thread. If the answer is
+the 101 of a WebSocket view, that view then runs on the event loop; any other
+answer denies the handshake.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
+from django.core import signals
+from django.core.exceptions import PermissionDenied
+from django.core.handlers.base import BaseHandler
+from django.core.handlers.exception import response_for_exception
+from django.http import Http404, HttpResponseBadRequest, HttpResponseForbidden
+from django.http.response import HttpResponseBase
+from django.urls import set_script_prefix, set_urlconf
+from django.utils.log import log_response
+
+from django_asgi_ext.exceptions import InvalidJSON
+from django_asgi_ext.protocols import Receive, Scope, Send
+from django_asgi_ext.signals import emit, websocket_disconnected
+from django_asgi_ext.threads import work_units
+from django_asgi_ext.websockets import endings, origin
+from django_asgi_ext.websockets.connection import WebSocket, printable
+from django_asgi_ext.websockets.options import WebSocketOptions, find_options, view_name
+from django_asgi_ext.websockets.request import WebSocketRequest, script_prefix
+from django_asgi_ext.websockets.response import (
+    Denial,
+    SwitchingProtocols,
+    read_denial,
+    upgrade_headers,
+)
+from django_asgi_ext.websockets.running import run_while_connected
+from django_asgi_ext.websockets.state import State
+from django_asgi_ext.websockets.transport import Transport
+
+logger = logging.getLogger("django_asgi_ext.websocket")
+request_logger = logging.getLogger("django.request")
+security_logger = logging.getLogger("django.security.WebSocketOrigin")
+
+
+class WebSocketHandler(BaseHandler):
+    """
+    The ASGI application for the websocket scope (ASGI specification, "WebSocket").
+
+    Raise what loading the middleware raises.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.load_middleware()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection, from the opening handshake to the last close."""
+        event = await receive()
+        if event["type"] != "websocket.connect":
+            # The peer has left before it was answered.
+            return
+        transport = Transport(scope, receive, send)
+        set_script_prefix(script_prefix(scope))
+        async with work_units() as end_unit:
+            try:
+                await self._serve(scope, transport, end_unit)
+            except BaseException as error:
+                # Cancelled by the server, which shuts down, or a defect of ours.
+                await transport.close(endings.close_code_for(error), "")
+                raise
+            finally:
+                await transport.finish()
+
+    async def _serve(
+        self, scope: Scope, transport: Transport, end_unit: Callable[[], None]
+    ) -> None:
+        answer = await sync_to_async(self._shake_hands)(scope)
+        end_unit()
+        if isinstance(answer, Denial):
+            await transport.deny(answer)
+            return
+        request, response, options = answer
+        # The view's reverse() follows the request, as in an HTTP view.
+        set_urlconf(getattr(request, "urlconf", None))
+        socket = WebSocket(
+            request, transport, options, upgrade_headers(response), end_unit
+        )
+        try:
+            await self._run(socket, transport, response)
+        finally:
+            await self._end(socket, transport)
+
+    async def _run(
+        self, socket: WebSocket, transport: Transport, response: SwitchingProtocols
+    ) -> None:
+        try:
+            answer = await run_while_connected(
+                transport, response.view(socket, *response.args, **response.kwargs)
+            )
+        except Exception as error:
+            failure = endings.without_closed(error)
+            if transport.state is State.CONNECTING:
+                await self._deny(socket, transport, response, error)
+            elif transport.told and failure is None:
+                pass
+            else:
+                error = error if failure is None else failure
+                await sync_to_async(self._log_failure)(socket.request, error)
+                await transport.close(endings.close_code_for(error), "")
+        else:
+            if transport.state is State.CONNECTING:
+                await self._deny(socket, transport, response, answer)
+            else:
+                await transport.close(endings.NORMAL_CLOSURE, "")
+
+    async def _deny(
+        self,
+        socket: WebSocket,
+        transport: Transport,
+        upgrade: SwitchingProtocols,
+        answer: object,
+    ) -> None:
+        denial = await sync_to_async(self._answer)(socket.request, upgrade, answer)
+        await transport.deny(denial)
+
+    async def _end(self, socket: WebSocket, transport: Transport) -> None:
+        await transport.finish()
+        if not socket.accepted:
+            return
+        code, seconds = transport.close_code, socket.seconds
+        logger.info(
+            "WebSocket DISCONNECT %s %s %.1fs", printable(socket.path), code, seconds
+        )
+        await emit(
+            websocket_disconnected,
+            sender=WebSocket,
+            socket=socket,
+            code=code,
+            seconds=seconds,
+        )
+
+    # From here on everything runs in a worker thread.
+
+    def _shake_hands(
+        self, scope: Scope
+    ) -> Denial | tuple[WebSocketRequest, SwitchingProtocols, WebSocketOptions]:
+        signals.request_started.send(sender=self.__class__, scope=scope)
+        try:
+            request = WebSocketRequest(scope)
+        except UnicodeDecodeError:
+            request_logger.warning(
+                "Bad Request (UnicodeDecodeError)",
+                exc_info=True,
+                extra={"status_code": 400},
+            )
+            return self._read(HttpResponseBadRequest())
+        response = self.get_response(request)
+        if not isinstance(response, SwitchingProtocols):
+            return self._refuse(request, response)
+        # It concerns the thread, and the thread's part in this ends here.
+        response._handler_class = self.__class__
+        response.close()
+        options = find_options(request.resolver_match.func)
+        return request, response, options or WebSocketOptions()
+
+    def make_view_atomic(self, view: Callable[..., Any]) -> Callable[..., Any]:
+        """
+        Return what is called in place of the view that the URLconf names.
+
+        Django calls this last thing before the view, in every release.
+        """
+        options = find_options(view)
+        if options is None:
+            return _no_websocket_view
+        atomic = super().make_view_atomic(view)
+        if iscoroutinefunction(atomic):
+            atomic = async_to_sync(atomic)
+
+        def answer(request: WebSocketRequest, *args: Any, **kwargs: Any) -> Any:
+            if not origin.is_allowed(request, options.origins):
+                return _refuse_origin(request)
+            response = atomic(request, *args, **kwargs)
+            if options.load_user and isinstance(response, SwitchingProtocols):
+                _load_user(request)
+            return response
+
+        return answer
+
+    def _refuse(self, request: WebSocketRequest, response: HttpResponseBase) -> Denial:
+        # Django logs what is 400 and above, with a line of its own.
+        if response.status_code < 400:
+            logger.warning(
+                "WebSocket denied with %s: %s",
+                response.status_code,
+                printable(request.path),
+                extra={"status_code": response.status_code, "request": request},
+            )
+        try:
+            return self._read(response)
+        except Exception as error:
+            return self._read(response_for_exception(request, error))
+
+    def _read(self, response: HttpResponseBase) -> Denial:
+        response._handler_class = self.__class__  # type: ignore[attr-defined]
+        return read_denial(response)
+
+    def _answer(
+        self, request: WebSocketRequest, upgrade: SwitchingProtocols, answer: object
+    ) -> Denial:
+        """Answer with what a view returned or raised before it accepted."""
+        response: HttpResponseBase
+        try:
+            if isinstance(answer, Exception):
+                raise answer
+            if answer is None:
+                response = HttpResponseForbidden()
+            elif isinstance(answer, HttpResponseBase):
+                response = answer
+            else:
+                raise ValueError(
+                    "A WebSocket view returns an HttpResponse or None before it "
+                    f"accepts, and {view_name(request.resolver_match.func)} returned {answer!r}."
+                )
+        except Exception as error:
+            response = self._response_for(request, error)
+        for name, value in upgrade.items():
+            if not response.has_header(name) and not name.startswith("Content-"):
+                response[name] = value
+        for name, cookie in upgrade.cookies.items():
+            response.cookies.setdefault(name, cookie)
+        if response.status_code >= 400:
+            log_response(
+                "%s: %s",
+                response.reason_phrase,
+                request.path,
+                response=response,
+                request=request,
+            )
+        return self._refuse(request, response)
+
+    def _response_for(
+        self, request: WebSocketRequest, error: Exception
+    ) -> HttpResponseBase:
+        error = endings.single(error)  # type: ignore[assignment]
+        try:
+            response = self.process_exception_by_middleware(error, request)
+        except Exception as raised:
+            # Up to Django 3.0 what no middleware answers is raised again.
+            return response_for_exception(request, raised)
+        return response or response_for_exception(request, error)
+
+    def _log_failure(self, request: WebSocketRequest, error: BaseException) -> None:
+        """Log why a view ended after it had accepted."""
+        path, extra = printable(request.path), {"request": request}
+        if isinstance(error, InvalidJSON):
+            logger.warning("WebSocket %s: %s", path, error, extra=extra)
+        elif isinstance(error, PermissionDenied):
+            request_logger.warning(
+                "Forbidden (Permission denied): %s",
+                path,
+                exc_info=error,
+                extra={**extra, "status_code": 403},
+            )
+        else:
+            try:
+                raise error
+            except BaseException:
+                # With the exception at hand, as error reporters expect it.
+                signals.got_request_exception.send(sender=None, request=request)
+            request_logger.error(
+                "Internal Server Error: %s",
+                path,
+                exc_info=error,
+                extra={**extra, "status_code": 500},
+            )
+
+
+def _no_websocket_view(request: WebSocketRequest, *args: Any, **kwargs: Any) -> Any:
+    raise Http404(
+        f"{view_name(request.resolver_match.func)} is no WebSocket view. It needs @websocket, and its "
+        "decorators need functools.wraps()."
+    )
+
+
+def _refuse_origin(request: WebSocketRequest) -> HttpResponseBase:
+    response = HttpResponseForbidden()
+    log_response(
+        "Forbidden (Origin %s is not allowed): %s",
+        request.META.get("HTTP_ORIGIN", "(none)"),
+        request.path,
+        response=response,
+        request=request,
+        logger=security_logger,
+    )
+    return response
+
+
+def _load_user(request: WebSocketRequest) -> None:
+    """Load what the view would else have to load on the event loop."""
+    session = getattr(request, "session", None)
+    if session is not None:
+        session.keys()
+    # It is lazy, and any look at it loads it.
+    bool(getattr(request, "user", None))

@@ -1,0 +1,183 @@
+"""
+What comes in: the one place that calls the server's receive().
+
+While the view waits for a message, its own task waits in receive(): no other
+task stands in between, so a message costs no extra switch. While the view does
+something else, a reader takes over after a moment. It keeps what arrives, up to
+a bound, and learns that the peer has left, which a server tells to nobody else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+
+from django_asgi_ext.exceptions import InvalidState
+from django_asgi_ext.protocols import Event, Receive
+
+logger = logging.getLogger("django_asgi_ext.websocket")
+
+# How long a view is out of next() before the reader starts, in seconds.
+READ_AHEAD_AFTER = 0.25
+
+# Where the reader stops, so that the peer is held back by TCP.
+MAX_EVENTS = 32
+MAX_SIZE = 1024 * 1024
+
+
+class Interrupted(Exception):
+    """A call of next() was ended by interrupt()."""
+
+
+class Inbox:
+    """
+    The events of one connection, in order.
+
+    ``disconnect`` is the server's websocket.disconnect once it has been seen.
+    ``on_disconnect`` is called when the reader, and not next(), has seen it.
+    """
+
+    def __init__(self, receive: Receive, on_disconnect: Callable[[], None]) -> None:
+        self.disconnect: Event | None = None
+        self._on_disconnect = on_disconnect
+        self._receive = receive
+        self._loop = asyncio.get_running_loop()
+        self._events: deque[Event] = deque()
+        self._size = 0
+        self._reader: asyncio.Task[None] | None = None
+        self._arrival: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        # The task that waits in next(), and its cancelling() when interrupted.
+        self._receiver: asyncio.Task[object] | None = None
+        self._interrupted: int | None = None
+
+    async def next(self) -> Event:
+        """
+        Return the next event; after the last one, websocket.disconnect for ever.
+
+        Raise InvalidState if another task is waiting here, and Interrupted if
+        interrupt() was called meanwhile.
+        """
+        if self._receiver is not None:
+            raise InvalidState(
+                "Cannot receive: another task is in recv() already. "
+                "Receive in one task and hand the messages on."
+            )
+        if self._events:
+            event = self._events.popleft()
+            self._size -= _size(event)
+        elif self.disconnect is not None:
+            return self.disconnect
+        else:
+            event = await self._wait()
+        if self._timer is None:
+            self.watch()
+        return event
+
+    def is_empty(self) -> bool:
+        """Return whether nothing has been read ahead."""
+        return not self._events
+
+    def watch(self) -> None:
+        """Read ahead unless the view comes back to next() soon."""
+        self.unwatch()
+        self._timer = self._loop.call_later(READ_AHEAD_AFTER, self._look)
+
+    def unwatch(self) -> None:
+        """Start no reader any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    async def interrupt(self) -> None:
+        """End the call of next() that waits in another task, and stop reading."""
+        self.unwatch()
+        reader, receiver = self._reader, self._receiver
+        if reader is not None:
+            reader.cancel()
+            await asyncio.wait({reader})
+        if receiver is not None and receiver is not asyncio.current_task():
+            self._interrupted = receiver.cancelling()
+            receiver.cancel()
+            while self._receiver is receiver:
+                await asyncio.sleep(0)
+
+    async def find_disconnect(self, timeout: float) -> None:
+        """Read on until the disconnect is seen, at most this many seconds."""
+        if self.disconnect is None and self._receiver is None:
+            await asyncio.wait({self._read_ahead()}, timeout=timeout)
+
+    async def drain(self) -> None:
+        """Throw away what still comes, until the disconnect."""
+        self._events.clear()
+        self._size = 0
+        while (await self.next()) is not self.disconnect:
+            pass
+        self.unwatch()
+
+    async def _wait(self) -> Event:
+        task = self._receiver = asyncio.current_task()
+        try:
+            while self._reader is not None:
+                self._arrival = self._loop.create_future()
+                await self._arrival
+                if self._events:
+                    event = self._events.popleft()
+                    self._size -= _size(event)
+                    return event
+                if self.disconnect is not None:
+                    return self.disconnect
+            return await self._received()
+        except asyncio.CancelledError:
+            before, self._interrupted = self._interrupted, None
+            if before is None or task is None or task.uncancel() > before:
+                raise
+            raise Interrupted from None
+        finally:
+            self._receiver = None
+
+    async def _received(self) -> Event:
+        try:
+            event = await self._receive()
+        except Exception as error:
+            # OSError is how a server says that nobody is there any more.
+            if not isinstance(error, OSError):
+                logger.warning("The server's receive() failed.", exc_info=error)
+            event = {"type": "websocket.disconnect", "code": 1006}
+        if event["type"] == "websocket.disconnect":
+            self.disconnect = event
+        return event
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._receiver is None and self.disconnect is None:
+            self._read_ahead()
+
+    def _read_ahead(self) -> asyncio.Task[None]:
+        if self._reader is None:
+            self._reader = self._loop.create_task(self._read())
+        return self._reader
+
+    async def _read(self) -> None:
+        try:
+            while len(self._events) < MAX_EVENTS and self._size < MAX_SIZE:
+                event = await self._received()
+                if event is self.disconnect:
+                    break
+                self._events.append(event)
+                self._size += _size(event)
+                if self._receiver is not None:
+                    # The view is back: from here on it reads by itself.
+                    break
+        finally:
+            self._reader = None
+            if self._arrival is not None and not self._arrival.done():
+                self._arrival.set_result(None)
+        if self.disconnect is not None and self._receiver is None:
+            self._on_disconnect()
+
+
+def _size(event: Event) -> int:
+    return len(event.get("text") or event.get("bytes") or b"")

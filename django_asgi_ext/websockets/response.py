@@ -1,0 +1,147 @@
+"""Responses to an opening handshake, and how they go out over ASGI."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import HttpResponse
+from django.http.response import HttpResponseBase
+
+from django_asgi_ext.protocols import Event
+
+Headers = list[tuple[bytes, bytes]]
+
+# A denial goes out in one event. Nobody shows more than this of it.
+_MAX_BODY = 1024 * 1024
+
+# What concerns a body that a 101 does not have, or the connection itself,
+# which is the server's (RFC 9110, sections 7.6.1 and 15.2.2).
+_CONNECTION_HEADERS = {"connection", "keep-alive", "transfer-encoding", "upgrade"}
+_BODY_HEADERS = {"content-encoding", "content-length", "content-type", "etag"}
+
+# RFC 9110, section 5.6.2.
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+class SwitchingProtocols(HttpResponse):
+    """
+    The 101 that a WebSocket view answers an opening handshake with.
+
+    It carries the coroutine function that will talk to the peer, and the URL
+    arguments for it.
+    """
+
+    status_code = 101
+
+    def __init__(
+        self,
+        view: Callable[..., Awaitable[HttpResponseBase | None]],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> None:
+        super().__init__()
+        self.view = view
+        self.args = args
+        self.kwargs = kwargs
+
+
+def upgrade_headers(response: HttpResponseBase) -> Headers:
+    """Return the headers and cookies that middleware has put on the 101."""
+    return _encode(response, _CONNECTION_HEADERS | _BODY_HEADERS)
+
+
+def check_headers(
+    headers: Mapping[str, str] | Iterable[tuple[str, str]] | None,
+) -> Headers:
+    """
+    Return headers that a view wants on the 101, encoded.
+
+    Raise ValueError for a name or value that HTTP does not allow, and for
+    headers that belong to the opening handshake itself.
+    """
+    pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
+    encoded = []
+    for name, value in pairs:
+        lower = name.lower()
+        if not is_token(name):
+            raise ValueError(f"{name!r} is no name for a header (RFC 9110, 5.1).")
+        if lower in _CONNECTION_HEADERS or lower.startswith("sec-websocket-"):
+            raise ValueError(f"The header {name!r} belongs to the opening handshake.")
+        if any(character in value for character in "\r\n\0"):
+            raise ValueError(f"The header {name!r} has a line break or NUL in it.")
+        encoded.append((lower.encode("ascii"), value.encode("latin-1")))
+    return encoded
+
+
+def is_token(text: str) -> bool:
+    """Return whether a text can name a header or a subprotocol."""
+    return _TOKEN.fullmatch(text) is not None
+
+
+@dataclass(frozen=True)
+class Denial:
+    """A response that refuses an opening handshake, ready to be sent."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+    def events(self) -> Iterator[Event]:
+        """Yield the two ASGI events that send it (extension "websocket.http.response")."""
+        yield {
+            "type": "websocket.http.response.start",
+            "status": self.status,
+            "headers": self.headers,
+        }
+        yield {"type": "websocket.http.response.body", "body": self.body}
+
+
+def read_denial(response: HttpResponseBase) -> Denial:
+    """
+    Read a response to its end and close it.
+
+    Call it in a worker thread: a template may be rendered, a file read.
+
+    Raise ValueError if its status is 1xx, which would promise more to come.
+    """
+    try:
+        if response.status_code < 200:
+            raise ValueError(
+                f"A handshake cannot be answered with status {response.status_code}. "
+                "Only a WebSocket view answers 101."
+            )
+        render = getattr(response, "render", None)
+        if callable(render):
+            response = render()
+        body = b"".join(_up_to(_MAX_BODY, response))
+        headers = _encode(response, _CONNECTION_HEADERS | {"content-length"})
+        if response.status_code in (204, 304):
+            body = b""
+        else:
+            headers.append((b"content-length", str(len(body)).encode("ascii")))
+        return Denial(response.status_code, headers, body)
+    finally:
+        response.close()
+
+
+def _up_to(size: int, response: HttpResponseBase) -> Iterator[bytes]:
+    for part in response:
+        chunk = response.make_bytes(part)[:size]
+        yield chunk
+        size -= len(chunk)
+        if not size:
+            return
+
+
+def _encode(response: HttpResponseBase, without: set[str]) -> Headers:
+    headers = [
+        (name.lower().encode("ascii"), value.encode("latin-1"))
+        for name, value in response.items()
+        if name.lower() not in without and not name.lower().startswith("sec-websocket-")
+    ]
+    for cookie in response.cookies.values():
+        headers.append((b"set-cookie", cookie.OutputString().encode("latin-1")))
+    return headers

@@ -1,0 +1,264 @@
+"""What stands in a URLconf: @websocket and WebSocketView."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Concatenate, ParamSpec, cast, overload
+
+from asgiref.sync import iscoroutinefunction
+from django.core.handlers.asgi import ASGIRequest
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.utils.cache import patch_vary_headers
+from django.utils.decorators import classonlymethod
+from django.views import View
+
+from django_asgi_ext.websockets import endings
+from django_asgi_ext.websockets.connection import WebSocket
+from django_asgi_ext.websockets.options import WebSocketOptions, view_name
+from django_asgi_ext.websockets.request import WebSocketRequest
+from django_asgi_ext.websockets.response import SwitchingProtocols
+
+P = ParamSpec("P")
+
+# A view's return value answers the handshake if it has not accepted it.
+_WebSocketCallable = Callable[
+    Concatenate[WebSocket, P], Awaitable[HttpResponseBase | None]
+]
+_View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
+_Page = Callable[..., "HttpResponseBase | Awaitable[HttpResponseBase]"]
+
+
+@overload
+def websocket(
+    view: _WebSocketCallable[P],
+    *,
+    http: _Page | None = None,
+    subprotocols: Sequence[str] = (),
+    origins: Sequence[str] | None = None,
+    max_message_size: int | None = None,
+    load_user: bool = True,
+) -> _View[P]: ...
+
+
+@overload
+def websocket(
+    view: None = None,
+    *,
+    http: _Page | None = None,
+    subprotocols: Sequence[str] = (),
+    origins: Sequence[str] | None = None,
+    max_message_size: int | None = None,
+    load_user: bool = True,
+) -> Callable[[_WebSocketCallable[P]], _View[P]]: ...
+
+
+def websocket(
+    view: _WebSocketCallable[P] | None = None,
+    *,
+    http: _Page | None = None,
+    subprotocols: Sequence[str] = (),
+    origins: Sequence[str] | None = None,
+    max_message_size: int | None = None,
+    load_user: bool = True,
+) -> _View[P] | Callable[[_WebSocketCallable[P]], _View[P]]:
+    """
+    Make a view for a URLconf out of an async function that takes a WebSocket.
+
+    Answer an opening handshake with 101 and let the function talk to the peer;
+    answer any other request with the page in ``http`` or else with 426 Upgrade
+    Required (RFC 9110, section 15.5.22).
+
+    ``subprotocols`` are those that the function speaks; the first of the
+    client's among them is taken. ``origins`` stand in place of
+    CSRF_TRUSTED_ORIGINS, "*" allows all. ``max_message_size`` is in bytes and
+    stands in place of ASGI_EXT["MAX_MESSAGE_SIZE"]. With ``load_user`` off,
+    socket.user and socket.session are left to be loaded by the function.
+
+    Raise TypeError if the function is not async.
+    """
+    options = WebSocketOptions(
+        tuple(subprotocols) if not isinstance(subprotocols, str) else subprotocols,  # type: ignore[arg-type]
+        origins,  # type: ignore[arg-type]
+        max_message_size,
+        load_user,
+    )
+    if view is None:
+        return lambda view: _make_view(view, http, options)
+    return _make_view(view, http, options)
+
+
+def _make_view(
+    view: _WebSocketCallable[P], page: _Page | None, options: WebSocketOptions
+) -> _View[P]:
+    if not _is_async(view):
+        raise TypeError(
+            f"@websocket needs an async def, and {view_name(view)} is none. Put it "
+            "nearest to the function, below decorators that are made for views."
+        )
+    serve: Callable[..., Any]
+    if page is not None and _is_async(page):
+
+        async def serve(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+            if isinstance(request, WebSocketRequest):
+                return SwitchingProtocols(view, args, kwargs)
+            return _vary(await cast(Any, page)(request, *args, **kwargs))
+
+    else:
+
+        def serve(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+            if isinstance(request, WebSocketRequest):
+                return SwitchingProtocols(view, args, kwargs)
+            if page is None:
+                return upgrade_required(request)
+            return _vary(page(request, *args, **kwargs))
+
+    for wrapped in (view, page):
+        if wrapped is not None:
+            _take_attributes(serve, wrapped)
+    functools.update_wrapper(serve, view, updated=())
+    serve.websocket_options = options  # type: ignore[attr-defined]
+    return serve
+
+
+def _take_attributes(serve: Any, wrapped: Any) -> None:
+    # csrf_exempt, login_required and the like, but not whether it is async.
+    for name, value in getattr(wrapped, "__dict__", {}).items():
+        if not name.startswith("_is_coroutine") and name != "__wrapped__":
+            setattr(serve, name, value)
+
+
+def _is_async(function: Any) -> bool:
+    return iscoroutinefunction(function) or iscoroutinefunction(
+        getattr(function, "__call__", None)
+    )
+
+
+def _vary(response: Any) -> Any:
+    # A cache must not answer a handshake with the page.
+    if isinstance(response, HttpResponseBase):
+        patch_vary_headers(response, ["Upgrade"])
+    return response
+
+
+def upgrade_required(request: HttpRequest) -> HttpResponse:
+    """Return 426 Upgrade Required (RFC 9110, sections 7.8 and 15.5.22)."""
+    response = HttpResponse(
+        "This URL is for WebSocket connections.\n",
+        status=426,
+        content_type="text/plain; charset=utf-8",
+    )
+    patch_vary_headers(response, ["Upgrade"])
+    # WSGI servers reserve the headers of the connection for themselves (PEP
+    # 3333), and HTTP/2 has none (RFC 9113, section 8.2.2).
+    if isinstance(request, ASGIRequest):
+        may_upgrade = request.scope.get("http_version", "1.1").startswith("1")
+    else:
+        may_upgrade = "SERVER_SOFTWARE" not in request.META
+    if may_upgrade:
+        response["Upgrade"] = "websocket"
+        response["Connection"] = "Upgrade"
+    return response
+
+
+class WebSocketView(View):
+    """
+    A WebSocket view as a class, for URLs as WebSocketView.as_view().
+
+    ``connect()`` is called first and may accept or refuse, ``receive()`` for
+    each message, ``disconnect()`` once at the end, whatever ended the
+    connection. The class attributes mean what the arguments of @websocket mean.
+    With a method ``get()`` the URL serves a page as well.
+    """
+
+    subprotocols: Sequence[str] = ()
+    origins: Sequence[str] | None = None
+    max_message_size: int | None = None
+    load_user: bool = True
+
+    socket: WebSocket
+
+    @classonlymethod
+    def as_view(cls, **initkwargs: Any) -> Callable[..., HttpResponseBase]:
+        """
+        Return the view for a URLconf.
+
+        Raise TypeError if connect(), receive() or disconnect() is not async.
+        """
+        for name in ("connect", "receive", "disconnect"):
+            if not _is_async(getattr(cls, name)):
+                raise TypeError(f"{cls.__qualname__}.{name}() must be an async def.")
+        view = super().as_view(**initkwargs)
+        view.websocket_options = WebSocketOptions(
+            **{
+                name: initkwargs.get(name, getattr(cls, name))
+                for name in WebSocketOptions.__dataclass_fields__
+            }
+        )
+        return cast("Callable[..., HttpResponseBase]", view)
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """Answer a handshake with 101, another request with its method or 426."""
+        if isinstance(request, WebSocketRequest):
+            response: HttpResponse = SwitchingProtocols(self._run, args, kwargs)
+        elif self._has_page():
+            page = super().dispatch(request, *args, **kwargs)
+            return _vary_later(page) if _is_awaitable(page) else _vary(page)
+        else:
+            response = upgrade_required(request)
+        # as_view() is async if the methods for pages are.
+        return _soon(response) if getattr(self, "view_is_async", False) else response
+
+    async def connect(self) -> HttpResponseBase | None:
+        """
+        Begin. The handshake is accepted after it, unless it has been already.
+
+        Return a response, raise PermissionDenied or call self.socket.close() to
+        refuse it.
+        """
+        return None
+
+    async def receive(self, message: str | bytes) -> None:
+        """Handle one message."""
+
+    async def disconnect(self, code: int) -> None:
+        """Clean up. The close code is that of RFC 6455, section 7.1.5."""
+
+    async def _run(
+        self, socket: WebSocket, *args: Any, **kwargs: Any
+    ) -> HttpResponseBase | None:
+        self.socket = socket
+        code = endings.NORMAL_CLOSURE
+        try:
+            response = await self.connect()
+            if response is not None:
+                return response
+            async for message in socket:
+                await self.receive(message)
+        except BaseException as error:
+            code = endings.close_code_for(error)
+            raise
+        finally:
+            if socket.accepted:
+                await self.disconnect(socket.close_code or code)
+        return None
+
+    def _has_page(self) -> bool:
+        return any(
+            hasattr(self, method)
+            for method in self.http_method_names
+            if method != "options"
+        )
+
+
+def _is_awaitable(value: object) -> bool:
+    return hasattr(value, "__await__")
+
+
+async def _vary_later(page: Any) -> Any:
+    return _vary(await page)
+
+
+async def _soon(response: HttpResponse) -> HttpResponse:
+    return response

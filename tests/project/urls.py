@@ -1,0 +1,3 @@
+"""No URL of its own: a test brings its URLconf with it."""
+
+urlpatterns: list = []
