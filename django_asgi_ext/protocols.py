@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, TypeVar, overload
 
 from django.core.exceptions import ImproperlyConfigured
 
 from django_asgi_ext.exceptions import UnsupportedProtocol
 
-Scope = MutableMapping[str, Any]
-Event = MutableMapping[str, Any]
+Scope = dict[str, Any]
+Event = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Event]]
 Send = Callable[[Event], Awaitable[None]]
-ASGIApplication = Callable[[Scope, Receive, Send], Awaitable[None]]
+# Scope, Receive and Send. Every framework has types of its own for them, and an
+# application written for any of these must do.
+ASGIApplication = Callable[[Any, Any, Any], Awaitable[None]]
 
 Application = TypeVar("Application", bound=ASGIApplication)
 
@@ -136,11 +138,11 @@ class ProtocolRegistry(Mapping[str, ASGIApplication]):
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {', '.join(sorted(self))}>"
 
-    def _find(self, scope_type: object) -> ASGIApplication | None:
+    def _find(self, scope_type: Any) -> ASGIApplication | None:
         if scope_type in self._applications:
-            return self._applications[scope_type]  # type: ignore[index]
+            return self._applications[scope_type]
         if scope_type in self._base:
-            return self._base[scope_type]  # type: ignore[index]
+            return self._base[scope_type]
         return None
 
 

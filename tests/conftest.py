@@ -100,7 +100,7 @@ class Peer(ApplicationCommunicator):
         return event
 
     async def denied(self):
-        """Begin the opening handshake and return status, headers and body of a denial."""
+        """Begin the opening handshake; return status, headers and body of a denial."""
         start = await self.connect()
         assert start["type"] == "websocket.http.response.start", start
         body = await self.receive_output(timeout=5)

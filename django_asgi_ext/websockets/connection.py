@@ -182,7 +182,7 @@ class WebSocket:
         if too_large:
             await self.close(1009, f"over {self._max_size} bytes")
             raise self._transport.closed()
-        return message  # type: ignore[no-any-return]
+        return message
 
     def __aiter__(self) -> WebSocket:
         return self

@@ -109,9 +109,9 @@ class WebSocketHandler(BaseHandler):
             elif transport.told and failure is None:
                 pass
             else:
-                error = error if failure is None else failure
-                await sync_to_async(self._log_failure)(socket.request, error)
-                await transport.close(endings.close_code_for(error), "")
+                failure = error if failure is None else failure
+                await sync_to_async(self._log_failure)(socket.request, failure)
+                await transport.close(endings.close_code_for(failure), "")
         else:
             if transport.state is State.CONNECTING:
                 await self._deny(socket, transport, response, answer)
@@ -158,14 +158,13 @@ class WebSocketHandler(BaseHandler):
                 exc_info=True,
                 extra={"status_code": 400},
             )
-            return self._read(HttpResponseBadRequest())
+            return read_denial(self._take(HttpResponseBadRequest()))
         response = self.get_response(request)
         if not isinstance(response, SwitchingProtocols):
             return self._refuse(request, response)
         # It concerns the thread, and the thread's part in this ends here.
-        response._handler_class = self.__class__
-        response.close()
-        options = find_options(request.resolver_match.func)
+        self._take(response).close()
+        options = find_options(request.view)
         return request, response, options or WebSocketOptions()
 
     def make_view_atomic(self, view: Callable[..., Any]) -> Callable[..., Any]:
@@ -201,13 +200,14 @@ class WebSocketHandler(BaseHandler):
                 extra={"status_code": response.status_code, "request": request},
             )
         try:
-            return self._read(response)
+            return read_denial(self._take(response))
         except Exception as error:
-            return self._read(response_for_exception(request, error))
+            return read_denial(self._take(response_for_exception(request, error)))
 
-    def _read(self, response: HttpResponseBase) -> Denial:
+    def _take(self, response: HttpResponseBase) -> HttpResponseBase:
+        # The sender of request_finished, which close() sends.
         response._handler_class = self.__class__  # type: ignore[attr-defined]
-        return read_denial(response)
+        return response
 
     def _answer(
         self, request: WebSocketRequest, upgrade: SwitchingProtocols, answer: object
@@ -222,9 +222,10 @@ class WebSocketHandler(BaseHandler):
             elif isinstance(answer, HttpResponseBase):
                 response = answer
             else:
+                name = view_name(request.view)
                 raise ValueError(
                     "A WebSocket view returns an HttpResponse or None before it "
-                    f"accepts, and {view_name(request.resolver_match.func)} returned {answer!r}."
+                    f"accepts, and {name} returned {answer!r}."
                 )
         except Exception as error:
             response = self._response_for(request, error)
@@ -238,7 +239,7 @@ class WebSocketHandler(BaseHandler):
                 "%s: %s",
                 response.reason_phrase,
                 request.path,
-                response=response,
+                response=response,  # type: ignore[arg-type]
                 request=request,
             )
         return self._refuse(request, response)
@@ -281,10 +282,17 @@ class WebSocketHandler(BaseHandler):
 
 
 def _no_websocket_view(request: WebSocketRequest, *args: Any, **kwargs: Any) -> Any:
-    raise Http404(
-        f"{view_name(request.resolver_match.func)} is no WebSocket view. It needs @websocket, and its "
-        "decorators need functools.wraps()."
+    """Answer a handshake for a view that would not know what to do with it."""
+    name = view_name(request.view)
+    hint = (
+        f"{name} is no WebSocket view. It needs @websocket, and its decorators "
+        "need functools.wraps()."
     )
+    response = response_for_exception(request, Http404(hint))
+    log_response(
+        "Not Found: %s (%s)", request.path, hint, response=response, request=request
+    )
+    return response
 
 
 def _refuse_origin(request: WebSocketRequest) -> HttpResponseBase:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from io import BytesIO
 from typing import Any
 
@@ -26,6 +26,12 @@ class WebSocketRequest(ASGIRequest):
         # Not every server passes it on, and over HTTP/2 there is none. Caches
         # tell a handshake from a page of the same URL by it.
         self.META["HTTP_UPGRADE"] = "websocket"
+
+    @property
+    def view(self) -> Callable[..., Any]:
+        """The view that the URLconf names."""
+        assert self.resolver_match is not None
+        return self.resolver_match.func
 
     def _get_scheme(self) -> str:
         return "https" if self.scope.get("scheme") in ("wss", "https") else "http"

@@ -90,7 +90,7 @@ class Denial:
     body: bytes
 
     def events(self) -> Iterator[Event]:
-        """Yield the two ASGI events that send it (extension "websocket.http.response")."""
+        """Yield the events that send it (ASGI's "websocket.http.response")."""
         yield {
             "type": "websocket.http.response.start",
             "status": self.status,

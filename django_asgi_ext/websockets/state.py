@@ -76,7 +76,8 @@ def check_close(code: int, reason: str) -> None:
         raise TypeError(f"A close reason is a str, not {reason!r}.")
     if not (1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999):
         raise ValueError(
-            f"Close code {code} must not be sent: use 1000-1003, 1007-1014 or 3000-4999."
+            f"Close code {code} must not be sent. "
+            "Use 1000-1003, 1007-1014 or 3000-4999."
         )
     size = len(reason.encode())
     if size > 123:

@@ -26,7 +26,7 @@ P = ParamSpec("P")
 _WebSocketCallable = Callable[
     Concatenate[WebSocket, P], Awaitable[HttpResponseBase | None]
 ]
-_View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
+_DjangoView = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
 _Page = Callable[..., "HttpResponseBase | Awaitable[HttpResponseBase]"]
 
 
@@ -39,7 +39,7 @@ def websocket(
     origins: Sequence[str] | None = None,
     max_message_size: int | None = None,
     load_user: bool = True,
-) -> _View[P]: ...
+) -> _DjangoView[P]: ...
 
 
 @overload
@@ -51,7 +51,7 @@ def websocket(
     origins: Sequence[str] | None = None,
     max_message_size: int | None = None,
     load_user: bool = True,
-) -> Callable[[_WebSocketCallable[P]], _View[P]]: ...
+) -> Callable[[_WebSocketCallable[P]], _DjangoView[P]]: ...
 
 
 def websocket(
@@ -62,7 +62,7 @@ def websocket(
     origins: Sequence[str] | None = None,
     max_message_size: int | None = None,
     load_user: bool = True,
-) -> _View[P] | Callable[[_WebSocketCallable[P]], _View[P]]:
+) -> _DjangoView[P] | Callable[[_WebSocketCallable[P]], _DjangoView[P]]:
     """
     Make a view for a URLconf out of an async function that takes a WebSocket.
 
@@ -91,34 +91,38 @@ def websocket(
 
 def _make_view(
     view: _WebSocketCallable[P], page: _Page | None, options: WebSocketOptions
-) -> _View[P]:
+) -> _DjangoView[P]:
     if not _is_async(view):
         raise TypeError(
             f"@websocket needs an async def, and {view_name(view)} is none. Put it "
             "nearest to the function, below decorators that are made for views."
         )
-    serve: Callable[..., Any]
-    if page is not None and _is_async(page):
-
-        async def serve(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-            if isinstance(request, WebSocketRequest):
-                return SwitchingProtocols(view, args, kwargs)
-            return _vary(await cast(Any, page)(request, *args, **kwargs))
-
-    else:
-
-        def serve(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-            if isinstance(request, WebSocketRequest):
-                return SwitchingProtocols(view, args, kwargs)
-            if page is None:
-                return upgrade_required(request)
-            return _vary(page(request, *args, **kwargs))
-
+    serve = _async_view(view, page) if _is_async(page) else _sync_view(view, page)
     for wrapped in (view, page):
-        if wrapped is not None:
-            _take_attributes(serve, wrapped)
+        _take_attributes(serve, wrapped)
     functools.update_wrapper(serve, view, updated=())
-    serve.websocket_options = options  # type: ignore[attr-defined]
+    serve.websocket_options = options
+    return cast(_DjangoView[P], serve)
+
+
+def _sync_view(view: Any, page: Any) -> Any:
+    def serve(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(request, WebSocketRequest):
+            return SwitchingProtocols(view, args, kwargs)
+        if page is None:
+            return upgrade_required(request)
+        return _vary(page(request, *args, **kwargs))
+
+    return serve
+
+
+def _async_view(view: Any, page: Any) -> Any:
+    # Async because the page is: Django asks before it calls.
+    async def serve(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(request, WebSocketRequest):
+            return SwitchingProtocols(view, args, kwargs)
+        return _vary(await page(request, *args, **kwargs))
+
     return serve
 
 
@@ -130,8 +134,8 @@ def _take_attributes(serve: Any, wrapped: Any) -> None:
 
 
 def _is_async(function: Any) -> bool:
-    return iscoroutinefunction(function) or iscoroutinefunction(
-        getattr(function, "__call__", None)
+    return iscoroutinefunction(function) or (
+        callable(function) and iscoroutinefunction(function.__call__)
     )
 
 
@@ -189,14 +193,14 @@ class WebSocketView(View):
         for name in ("connect", "receive", "disconnect"):
             if not _is_async(getattr(cls, name)):
                 raise TypeError(f"{cls.__qualname__}.{name}() must be an async def.")
-        view = super().as_view(**initkwargs)
+        view: Any = super().as_view(**initkwargs)
         view.websocket_options = WebSocketOptions(
             **{
                 name: initkwargs.get(name, getattr(cls, name))
                 for name in WebSocketOptions.__dataclass_fields__
             }
         )
-        return cast("Callable[..., HttpResponseBase]", view)
+        return view  # type: ignore[no-any-return]
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         """Answer a handshake with 101, another request with its method or 426."""
