@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from threading import Lock
-from typing import Any
+from typing import Any, Protocol
 
 from asgiref.sync import AsyncToSync, ThreadSensitiveContext
 from django.core.signals import setting_changed
@@ -64,19 +64,30 @@ class WorkerThreads:
                 self._free.append(worker)
 
 
+class Unit(Protocol):
+    """What a socket sees of its work units."""
+
+    is_busy: bool
+    """Whether a unit has begun and not ended."""
+
+    def end(self) -> None:
+        """End the unit, as soon as its last call is done."""
+
+
 class WorkUnit(Executor):
     """
     The executor of one socket, which holds a thread only while it needs it.
 
-    Calls run one at a time, in order. They stay on one thread until release().
+    Calls run one at a time, in order, and stay on one thread until end().
     """
 
     def __init__(self, threads: WorkerThreads) -> None:
+        self.is_busy = False
         self._threads = threads
         self._worker: ThreadPoolExecutor | None = None
         self._calls: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
         self._unfinished = 0
-        self._released = False
+        self._ending = False
 
     def submit(
         self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
@@ -84,12 +95,14 @@ class WorkUnit(Executor):
         """Run a call in the unit's thread; the first one begins a unit."""
         future: Future[Any] = Future()
         with self._threads.lock:
-            self._released = False
+            begins = not self.is_busy
+            self.is_busy = True
+            self._ending = False
             self._unfinished += 1
             self._calls.append((future, functools.partial(fn, *args, **kwargs)))
             if self._worker is not None:
                 self._worker.submit(self._run)
-            elif self._unfinished == 1:
+            elif begins:
                 worker = self._threads.lease(self)
                 if worker is not None:
                     self.begin(worker)
@@ -102,10 +115,10 @@ class WorkUnit(Executor):
         for _ in range(len(self._calls)):
             worker.submit(self._run)
 
-    def release(self) -> None:
+    def end(self) -> None:
         """End the unit, as soon as its last call is done."""
         with self._threads.lock:
-            self._released = True
+            self._ending = True
             self._end_if_idle()
 
     def _run(self) -> None:
@@ -124,30 +137,40 @@ class WorkUnit(Executor):
             self._end_if_idle()
 
     def _end_if_idle(self) -> None:
-        if self._released and not self._unfinished and self._worker is not None:
+        if self._ending and not self._unfinished and self._worker is not None:
             worker, self._worker = self._worker, None
+            self.is_busy = False
             worker.submit(self._threads.end, worker)
 
 
+class _CallersThread:
+    """In place of a unit where all calls run on a thread that waits for them."""
+
+    is_busy = False
+
+    def end(self) -> None:
+        """Nothing was leased."""
+
+
 @asynccontextmanager
-async def work_units() -> AsyncIterator[Callable[[], None]]:
+async def work_units() -> AsyncIterator[Unit]:
     """
     Run the thread-sensitive code of one socket in work units.
 
-    Yield the function that ends a unit. Tasks that are started inside must end
-    inside: their synchronous calls raise RuntimeError after it.
+    Tasks that are started inside must end inside: their synchronous calls raise
+    RuntimeError after it.
     """
     # Somebody further up waits in a thread of his own, as in Django's TestCase:
     # his transaction is seen only on that thread, so everything runs there.
     if getattr(AsyncToSync.executors, "current", None) is not None:
-        yield _nothing
+        yield _CallersThread()
         return
     unit = WorkUnit(_worker_threads())
     try:
         async with ThreadSensitiveContext(executor=unit):
-            yield unit.release
+            yield unit
     finally:
-        unit.release()
+        unit.end()
 
 
 _threads: WorkerThreads | None = None
@@ -175,7 +198,3 @@ def _close_old_connections() -> None:
         close_old_connections()
     except Exception:
         logger.exception("Closing old database connections failed.")
-
-
-def _nothing() -> None:
-    pass

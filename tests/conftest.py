@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from types import ModuleType
 
 import django
@@ -50,6 +51,17 @@ def urls():
         yield use
     del sys.modules[module.__name__]
     clear_url_caches()
+
+
+@pytest.fixture
+def settings_of_ours():
+    """Set keys of ASGI_EXT for this test."""
+    with ExitStack() as stack:
+
+        def use(**ours):
+            stack.enter_context(override_settings(ASGI_EXT=ours))
+
+        yield use
 
 
 def websocket_scope(path="/ws/", **changes):

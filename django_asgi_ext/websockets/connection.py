@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from django.core.serializers.json import DjangoJSONEncoder
@@ -13,11 +13,14 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django_asgi_ext import conf
 from django_asgi_ext.exceptions import ConnectionClosed, InvalidJSON, InvalidState
 from django_asgi_ext.signals import emit, websocket_connected
+from django_asgi_ext.threads import Unit
+from django_asgi_ext.websockets.endings import MESSAGE_TOO_BIG
+from django_asgi_ext.websockets.inbox import Interrupted
 from django_asgi_ext.websockets.options import WebSocketOptions
 from django_asgi_ext.websockets.request import WebSocketRequest
 from django_asgi_ext.websockets.response import Headers, check_headers
 from django_asgi_ext.websockets.state import State, check_close
-from django_asgi_ext.websockets.transport import Transport
+from django_asgi_ext.websockets.transport import SEND_ERRORS, Transport
 
 if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
     from django.contrib.sessions.backends.base import SessionBase
 
 logger = logging.getLogger("django_asgi_ext.websocket")
+
+# Looked up for every message, where the attribute of an enum is slow.
+_OPEN = State.OPEN
 
 
 class WebSocket:
@@ -40,15 +46,19 @@ class WebSocket:
         transport: Transport,
         options: WebSocketOptions,
         headers: Headers,
-        end_unit: Callable[[], None],
+        unit: Unit,
     ) -> None:
         self.request = request
         self.subprotocol: str | None = None
         self._transport = transport
+        self._max_size = options.max_message_size or conf.max_message_size()
+        # In characters: one has at most four bytes.
+        self._small = self._max_size // 4
+        self._inbox = transport.inbox
         self._supported = options.subprotocols
         self._headers = headers
-        self._end_unit = end_unit
-        self._max_size = options.max_message_size or conf.max_message_size()
+        self._unit = unit
+
         self._accepting: asyncio.Future[None] | None = None
         # When the opening handshake was complete, by the clock of the loop.
         self._connected_at: float | None = None
@@ -156,7 +166,7 @@ class WebSocket:
         logger.info("WebSocket CONNECT %s", printable(self.path))
         await emit(websocket_connected, sender=type(self), socket=self)
 
-    async def recv(self) -> str | bytes:
+    def recv(self) -> Coroutine[Any, Any, str | bytes]:
         """
         Return the next message: str for a text message, bytes for a binary one.
 
@@ -165,34 +175,40 @@ class WebSocket:
         Raise ConnectionClosed once the peer is gone and all that it sent has
         been received, and InvalidState if another task is receiving.
         """
-        if self._transport.state is State.CONNECTING:
-            await self._open()
-        self._end_unit()
-        event = await self._transport.receive()
-        message = event.get("text")
-        if message is None:
-            message = event.get("bytes") or b""
-            too_large = len(message) > self._max_size
-        else:
-            # A character has one to four bytes.
-            too_large = len(message) * 4 > self._max_size and (
-                len(message) > self._max_size
-                or len(message.encode("utf-8", "surrogatepass")) > self._max_size
-            )
-        if too_large:
-            await self.close(1009, f"over {self._max_size} bytes")
-            raise self._transport.closed()
-        return message
+        return self._next(iterating=False)
 
     def __aiter__(self) -> WebSocket:
         return self
 
-    async def __anext__(self) -> str | bytes:
+    def __anext__(self) -> Coroutine[Any, Any, str | bytes]:
         """Return the next message; end the iteration once the peer is gone."""
+        return self._next(iterating=True)
+
+    async def _next(self, iterating: bool) -> str | bytes:
+        # One coroutine for both: each one more costs every message.
+        transport = self._transport
         try:
-            return await self.recv()
-        except ConnectionClosed:
-            raise StopAsyncIteration from None
+            if transport.state is State.CONNECTING:
+                await self._open()
+            if self._unit.is_busy:
+                self._unit.end()
+            while True:
+                if transport.state is not _OPEN:
+                    transport.check_receiving()
+                event = await self._inbox.next()
+                if event["type"] == "websocket.receive":
+                    break
+                transport.check_received(event)
+            message: str | bytes | None = event.get("text")
+            if message is None:
+                message = event.get("bytes") or b""
+            if len(message) > self._small and _size(message) > self._max_size:
+                await self.close(MESSAGE_TOO_BIG, f"over {self._max_size} bytes")
+                raise transport.closed()
+        except (ConnectionClosed, Interrupted):
+            closed = transport.closed()
+            raise (StopAsyncIteration if iterating else closed) from None
+        return message
 
     async def send(self, message: str | bytes | bytearray | memoryview) -> None:
         """
@@ -216,9 +232,14 @@ class WebSocket:
                 f"send() takes str or bytes, not {type(message).__name__}. "
                 "Use send_json() for anything else."
             )
-        if self._transport.state is State.CONNECTING or self._connected_at is None:
+        if self._connected_at is None:
             await self._open()
-        await self._transport.send(event)
+        if self._transport.state is not _OPEN:
+            self._transport.check_sending()
+        try:
+            await self._transport.asgi_send(event)
+        except SEND_ERRORS as error:
+            raise await self._transport.failed() from error
 
     async def send_json(self, value: object) -> None:
         """
@@ -265,6 +286,12 @@ class WebSocket:
 def printable(path: str) -> str:
     """Return a path of a peer's choice as it may stand in a log line."""
     return path.encode("unicode_escape").decode("ascii")
+
+
+def _size(message: str | bytes) -> int:
+    if isinstance(message, str):
+        message = message.encode("utf-8", "surrogatepass")
+    return len(message)
 
 
 def _refuse_constant(name: str) -> None:

@@ -27,7 +27,7 @@ from django.utils.log import log_response
 from django_asgi_ext.exceptions import InvalidJSON
 from django_asgi_ext.protocols import Receive, Scope, Send
 from django_asgi_ext.signals import emit, websocket_disconnected
-from django_asgi_ext.threads import work_units
+from django_asgi_ext.threads import Unit, work_units
 from django_asgi_ext.websockets import endings, origin
 from django_asgi_ext.websockets.connection import WebSocket, printable
 from django_asgi_ext.websockets.options import WebSocketOptions, find_options, view_name
@@ -66,30 +66,26 @@ class WebSocketHandler(BaseHandler):
             return
         transport = Transport(scope, receive, send)
         set_script_prefix(script_prefix(scope))
-        async with work_units() as end_unit:
+        async with work_units() as unit:
             try:
-                await self._serve(scope, transport, end_unit)
+                await self._serve(scope, transport, unit)
             except BaseException as error:
                 # Cancelled by the server, which shuts down, or a defect of ours.
-                await transport.close(endings.close_code_for(error), "")
+                await transport.abandon(endings.close_code_for(error))
                 raise
             finally:
                 await transport.finish()
 
-    async def _serve(
-        self, scope: Scope, transport: Transport, end_unit: Callable[[], None]
-    ) -> None:
+    async def _serve(self, scope: Scope, transport: Transport, unit: Unit) -> None:
         answer = await sync_to_async(self._shake_hands)(scope)
-        end_unit()
+        unit.end()
         if isinstance(answer, Denial):
             await transport.deny(answer)
             return
         request, response, options = answer
         # The view's reverse() follows the request, as in an HTTP view.
         set_urlconf(getattr(request, "urlconf", None))
-        socket = WebSocket(
-            request, transport, options, upgrade_headers(response), end_unit
-        )
+        socket = WebSocket(request, transport, options, upgrade_headers(response), unit)
         try:
             await self._run(socket, transport, response)
         finally:

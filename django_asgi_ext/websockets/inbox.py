@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from asyncio import current_task
 from collections import deque
 from collections.abc import Callable
 
@@ -46,6 +47,7 @@ class Inbox:
         self._loop = asyncio.get_running_loop()
         self._events: deque[Event] = deque()
         self._size = 0
+        self._stopped = False
         self._reader: asyncio.Task[None] | None = None
         self._arrival: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -55,7 +57,8 @@ class Inbox:
 
     async def next(self) -> Event:
         """
-        Return the next event; after the last one, websocket.disconnect for ever.
+        Return the next event. Who gets websocket.disconnect keeps it in
+        ``disconnect``, and it is returned from then on.
 
         Raise InvalidState if another task is waiting here, and Interrupted if
         interrupt() was called meanwhile.
@@ -70,8 +73,17 @@ class Inbox:
             self._size -= _size(event)
         elif self.disconnect is not None:
             return self.disconnect
+        elif self._reader is not None:
+            event = await self._wait_for_reader()
         else:
-            event = await self._wait()
+            # Direct: this task waits in the server's receive() itself.
+            self._receiver = current_task(self._loop)
+            try:
+                event = await self._receive()
+            except BaseException as error:
+                event = self._failed(error)
+            finally:
+                self._receiver = None
         if self._timer is None:
             self.watch()
         return event
@@ -80,9 +92,18 @@ class Inbox:
         """Return whether nothing has been read ahead."""
         return not self._events
 
+    def stop(self) -> None:
+        """Read nothing more; nobody is interested in this connection now."""
+        self._stopped = True
+        self.unwatch()
+        if self._reader is not None:
+            self._reader.cancel()
+
     def watch(self) -> None:
         """Read ahead unless the view comes back to next() soon."""
         self.unwatch()
+        if self._stopped:
+            return
         self._timer = self._loop.call_later(READ_AHEAD_AFTER, self._look)
 
     def unwatch(self) -> None:
@@ -94,11 +115,11 @@ class Inbox:
     async def interrupt(self) -> None:
         """End the call of next() that waits in another task, and stop reading."""
         self.unwatch()
-        reader, receiver = self._reader, self._receiver
-        if reader is not None:
-            reader.cancel()
-            await asyncio.wait({reader})
-        if receiver is not None and receiver is not asyncio.current_task():
+        if self._reader is not None:
+            self._reader.cancel()
+            await asyncio.wait({self._reader})
+        receiver = self._receiver
+        if receiver is not None:
             self._interrupted = receiver.cancelling()
             receiver.cancel()
             while self._receiver is receiver:
@@ -113,42 +134,37 @@ class Inbox:
         """Throw away what still comes, until the disconnect."""
         self._events.clear()
         self._size = 0
-        while (await self.next()) is not self.disconnect:
-            pass
+        while self.disconnect is None:
+            event = await self.next()
+            if event["type"] == "websocket.disconnect":
+                self.disconnect = event
         self.unwatch()
 
-    async def _wait(self) -> Event:
-        task = self._receiver = asyncio.current_task()
+    async def _wait_for_reader(self) -> Event:
+        self._receiver = current_task(self._loop)
+        self._arrival = self._loop.create_future()
         try:
-            while self._reader is not None:
-                self._arrival = self._loop.create_future()
-                await self._arrival
-                if self._events:
-                    event = self._events.popleft()
-                    self._size -= _size(event)
-                    return event
-                if self.disconnect is not None:
-                    return self.disconnect
-            return await self._received()
-        except asyncio.CancelledError:
-            before, self._interrupted = self._interrupted, None
-            if before is None or task is None or task.uncancel() > before:
-                raise
-            raise Interrupted from None
+            await self._arrival
+        except asyncio.CancelledError as error:
+            self._failed(error)
         finally:
             self._receiver = None
+        return await self.next()
 
-    async def _received(self) -> Event:
-        try:
-            event = await self._receive()
-        except Exception as error:
-            # OSError is how a server says that nobody is there any more.
-            if not isinstance(error, OSError):
-                logger.warning("The server's receive() failed.", exc_info=error)
-            event = {"type": "websocket.disconnect", "code": 1006}
-        if event["type"] == "websocket.disconnect":
-            self.disconnect = event
-        return event
+    def _failed(self, error: BaseException) -> Event:
+        """Return what a failure of receive() means, or raise."""
+        if isinstance(error, asyncio.CancelledError):
+            before, self._interrupted = self._interrupted, None
+            if before is not None and self._receiver is not None:
+                if self._receiver.uncancel() <= before:
+                    raise Interrupted from None
+            raise error
+        if not isinstance(error, Exception):
+            raise error
+        # OSError is how a server says that nobody is there any more.
+        if not isinstance(error, OSError):
+            logger.warning("The server's receive() failed.", exc_info=error)
+        return {"type": "websocket.disconnect", "code": 1006}
 
     def _look(self) -> None:
         self._timer = None
@@ -163,8 +179,12 @@ class Inbox:
     async def _read(self) -> None:
         try:
             while len(self._events) < MAX_EVENTS and self._size < MAX_SIZE:
-                event = await self._received()
-                if event is self.disconnect:
+                try:
+                    event = await self._receive()
+                except Exception as error:
+                    event = self._failed(error)
+                if event["type"] == "websocket.disconnect":
+                    self.disconnect = event
                     break
                 self._events.append(event)
                 self._size += _size(event)

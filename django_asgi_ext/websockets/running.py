@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable
 from typing import TypeVar
 
+from django_asgi_ext.websockets import endings
 from django_asgi_ext.websockets.transport import Transport
+
+logger = logging.getLogger("django_asgi_ext.websocket")
 
 T = TypeVar("T")
 
@@ -17,54 +21,55 @@ GRACE = 0.5
 
 async def run_while_connected(transport: Transport, view: Awaitable[T]) -> T:
     """
-    Await a view; cancel it if the peer leaves and it does not notice.
+    Run a view and return what it returns; cancel it if the peer has left.
 
-    A view notices by ConnectionClosed from a method of its socket; from then on
-    it finishes in its own time.
+    It is not cancelled if it has noticed, by ConnectionClosed from a method of
+    its socket: then it finishes in its own time.
 
-    Raise ConnectionClosed in place of that CancelledError. Another one, as from
-    a server that shuts down, goes through.
+    Raise what the view raises, and ConnectionClosed if it was cancelled. If this
+    is cancelled, as by a server that shuts down, so is the view.
     """
-    task = asyncio.current_task()
-    assert task is not None
-    loop = asyncio.get_running_loop()
-    cancelling = task.cancelling()
+    # A task of its own: it can be cancelled without the server's, and a message
+    # that wakes it does not pass through all that stands above the view.
+    task = asyncio.ensure_future(view)
     timer: asyncio.TimerHandle | None = None
-    cancelled = False
 
     def cancel() -> None:
-        nonlocal cancelled
         if not transport.told:
-            cancelled = True
             task.cancel()
 
     def peer_left() -> None:
         nonlocal timer
-        timer = loop.call_later(GRACE, cancel)
+        timer = asyncio.get_running_loop().call_later(GRACE, cancel)
 
     transport.on_peer_left = peer_left
     transport.inbox.watch()
     try:
-        return await view
+        await asyncio.wait({task})
     except asyncio.CancelledError:
-        if not cancelled:
-            raise
-        cancelled = False
-        if task.uncancel() > cancelling:
-            raise
-        raise transport.closed() from None
+        await _abandon(transport, task)
+        raise
     finally:
         transport.on_peer_left = _nothing
         transport.inbox.unwatch()
         if timer is not None:
             timer.cancel()
-        if cancelled:
-            # The view has ended in another way, maybe before it was cancelled.
-            try:
-                await asyncio.sleep(0)
-            except asyncio.CancelledError:
-                pass
-            task.uncancel()
+    try:
+        return task.result()
+    except asyncio.CancelledError as error:
+        if transport.inbox.disconnect is not None:
+            raise transport.closed() from None
+        raise RuntimeError("The view has cancelled itself.") from error
+
+
+async def _abandon(transport: Transport, task: asyncio.Future[T]) -> None:
+    # The peer learns of it first, the view may take its time to clean up.
+    await transport.abandon(endings.SERVICE_RESTART)
+    task.cancel()
+    await asyncio.wait({task})
+    if not task.cancelled() and (error := task.exception()) is not None:
+        if endings.without_closed(error) is not None:
+            logger.error("A view failed while it was cancelled.", exc_info=error)
 
 
 def _nothing() -> None:

@@ -12,17 +12,20 @@ import asyncio
 from django_asgi_ext import conf
 from django_asgi_ext.exceptions import ConnectionClosed
 from django_asgi_ext.protocols import Event, Receive, Scope, Send
-from django_asgi_ext.websockets.inbox import Inbox, Interrupted
+from django_asgi_ext.websockets.inbox import Inbox
 from django_asgi_ext.websockets.response import Denial
 from django_asgi_ext.websockets.state import State, after_sending
 
 # A server's send() raises OSError when the peer is gone (ASGI specification,
 # "Disconnected client") and some raise RuntimeError when they have closed the
 # connection themselves.
-_SEND_ERRORS = (OSError, RuntimeError)
+SEND_ERRORS = (OSError, RuntimeError)
 
 # How long the close code is waited for when send() has failed, in seconds.
 _FIND_CODE_TIMEOUT = 1
+
+# How long a closing handshake may take when the server shuts down, in seconds.
+_SHORT_PATIENCE = 1.0
 
 
 class Transport:
@@ -30,7 +33,10 @@ class Transport:
     One connection as ASGI events.
 
     ``close_code`` and ``close_reason`` say how it ended, None and "" before.
-    ``told`` is whether the view has been told that it did.
+    ``told`` is whether the view knows that it did.
+
+    Messages do not pass through here: WebSocket takes them from ``inbox`` and
+    gives them to ``asgi_send`` itself, for each call in between costs every one.
     """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -41,54 +47,59 @@ class Transport:
         # Called when the peer has left while the view does not look.
         self.on_peer_left = _nothing
         self.inbox = Inbox(receive, self._peer_left)
-        self._send = send
+        self.asgi_send = send
+        # How long a closing handshake may take, in seconds.
+        self._patience = conf.close_timeout()
         # The websocket.close that is to be sent.
         self._close: Event | None = None
         self._extensions = scope.get("extensions") or {}
 
-    async def receive(self) -> Event:
-        """
-        Return the next websocket.receive.
+    def check_receiving(self) -> None:
+        """Raise ConnectionClosed if there is nothing to receive any more."""
+        if self._is_over():
+            raise self.closed()
 
-        Raise ConnectionClosed once there is none, and InvalidState if another
-        task is waiting for it already.
-        """
-        while True:
-            if self._is_over():
-                raise self.closed()
-            try:
-                event = await self.inbox.next()
-            except Interrupted:
-                raise self.closed() from None
-            if event["type"] == "websocket.receive":
-                return event
-            if event is self.inbox.disconnect:
-                self._ended()
-                raise self.closed()
+    def check_received(self, event: Event) -> None:
+        """Raise ConnectionClosed if an event that is no message is the last one."""
+        if event["type"] == "websocket.disconnect":
+            self.inbox.disconnect = event
+            self._ended()
+            raise self.closed()
+
+    def check_sending(self) -> None:
+        """Raise ConnectionClosed if no message can be sent any more."""
+        if self.state is State.CLOSING or self.state is State.CLOSED:
+            raise self.closed()
+        after_sending(self.state, "websocket.send")
 
     async def send(self, event: Event) -> None:
         """
-        Send an event.
+        Send an event that changes the state.
 
         Raise InvalidState if it cannot be sent now, and ConnectionClosed if the
         peer is gone.
         """
         if self.state is State.CLOSING or self.state is State.CLOSED:
             raise self.closed()
-        # Before the first await: what another task sends meanwhile comes after.
+        # Before the first await: what another task sends then comes after.
         self.state = after_sending(self.state, event["type"])
         try:
-            await self._send(event)
-        except _SEND_ERRORS as error:
-            await self.inbox.find_disconnect(_FIND_CODE_TIMEOUT)
-            self._ended()
-            raise self.closed() from error
+            await self.asgi_send(event)
+        except SEND_ERRORS as error:
+            raise await self.failed() from error
+
+    async def failed(self) -> ConnectionClosed:
+        """Return what it means that sending has failed."""
+        await self.inbox.find_disconnect(_FIND_CODE_TIMEOUT)
+        self._ended()
+        return self.closed()
 
     async def close(self, code: int, reason: str) -> None:
         """Start the closing handshake or, before accept, refuse with 403."""
         if self.state is not State.CONNECTING and self.state is not State.OPEN:
             return
         self.close_code, self.close_reason = code, reason
+        self.told = True
         self.state = after_sending(self.state, "websocket.close")
         self._close = {"type": "websocket.close", "code": code, "reason": reason}
         await self._send_close()
@@ -103,25 +114,31 @@ class Transport:
             await self.close(1000, "")
             return
         try:
-            async with asyncio.timeout(conf.close_timeout()):
+            async with asyncio.timeout(self._patience):
                 await self.inbox.interrupt()
                 for event in denial.events():
                     await self.send(event)
         except (TimeoutError, ConnectionClosed):
             pass
 
+    async def abandon(self, code: int) -> None:
+        """Close for a server that wants to be done soon."""
+        self._patience = min(self._patience, _SHORT_PATIENCE)
+        await self.close(code, "")
+
     async def finish(self) -> None:
         """Wait for the peer's side of the closing handshake (RFC 6455, 7.1)."""
-        # Whoever called close() may have been cancelled in it.
-        await self._send_close()
-        if self.state is State.CLOSING:
-            try:
-                async with asyncio.timeout(conf.close_timeout()):
+        try:
+            # Whoever called close() may have been cancelled in it.
+            await self._send_close()
+            if self.state is State.CLOSING:
+                async with asyncio.timeout(self._patience):
                     await self.inbox.drain()
-            except TimeoutError:
-                pass
-        self._ended()
-        await self.inbox.interrupt()
+        except TimeoutError:
+            pass
+        finally:
+            self._ended()
+            self.inbox.stop()
 
     def closed(self) -> ConnectionClosed:
         """Return the exception that tells the view how the connection ended."""
@@ -133,13 +150,13 @@ class Transport:
         if self._close is None:
             return
         try:
-            async with asyncio.timeout(conf.close_timeout()):
+            async with asyncio.timeout(self._patience):
                 # Not every server can send a close while receive() waits.
                 await self.inbox.interrupt()
                 event, self._close = self._close, None
                 if event is not None and self.inbox.disconnect is None:
-                    await self._send(event)
-        except (TimeoutError, *_SEND_ERRORS):
+                    await self.asgi_send(event)
+        except (TimeoutError, *SEND_ERRORS):
             # The peer is gone or does not read. There is nothing to add.
             self._close = None
 
