@@ -14,6 +14,7 @@ from types import ModuleType
 
 import pytest
 from asgiref.sync import AsyncToSync
+from conftest import websocket_scope
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse
 from django.test import override_settings
@@ -25,8 +26,8 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
+from virtual_time import InlineExecutor, VirtualTimeLoop
 
-from conftest import websocket_scope
 from django_asgi_ext import (
     ConnectionClosed,
     InvalidJSON,
@@ -34,7 +35,6 @@ from django_asgi_ext import (
     websocket,
 )
 from django_asgi_ext.websockets.handler import WebSocketHandler
-from virtual_time import InlineExecutor, VirtualTimeLoop
 
 # What a call on the socket may raise: errors of ours, those for a wrong argument,
 # and those that the view has asked for.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.core.serializers.json import DjangoJSONEncoder
@@ -49,13 +49,15 @@ class WebSocket:
         unit: Unit,
     ) -> None:
         self.request = request
-        self.subprotocol: str | None = None
+        # What will be accepted, or has been (RFC 6455, section 1.9).
+        self.subprotocol = next(
+            (name for name in self._offered if name in options.subprotocols), None
+        )
         self._transport = transport
         self._max_size = options.max_message_size or conf.max_message_size()
         # In characters: one has at most four bytes.
         self._small = self._max_size // 4
         self._inbox = transport.inbox
-        self._supported = options.subprotocols
         self._headers = headers
         self._unit = unit
 
@@ -65,6 +67,10 @@ class WebSocket:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.path} {self._transport.state.value}>"
+
+    @property
+    def _offered(self) -> Sequence[str]:
+        return self.request.scope.get("subprotocols") or []
 
     @property
     def path(self) -> str:
@@ -141,13 +147,12 @@ class WebSocket:
         """
         if self._connected_at is not None or self._accepting is not None:
             raise InvalidState("Cannot accept: the opening handshake is over.")
-        offered = self.request.scope.get("subprotocols") or []
         if subprotocol is None:
-            subprotocol = next((p for p in offered if p in self._supported), None)
-        elif subprotocol not in offered:
+            subprotocol = self.subprotocol
+        elif subprotocol not in self._offered:
             raise ValueError(
                 f"The client did not offer the subprotocol {subprotocol!r} "
-                f"(offered: {', '.join(offered) or 'none'})."
+                f"(offered: {', '.join(self._offered) or 'none'})."
             )
         event = {
             "type": "websocket.accept",

@@ -1,0 +1,139 @@
+"""The project that the servers serve."""
+
+import asyncio
+import os
+from contextlib import asynccontextmanager
+
+os.environ["DJANGO_SETTINGS_MODULE"] = "served_settings"
+
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpResponse, JsonResponse
+from django.urls import path
+
+from django_asgi_ext import get_asgi_application, websocket
+
+
+@asynccontextmanager
+async def lifespan():
+    """Count what happens in this process."""
+    print("STARTUP", flush=True)
+    yield {"greeting": "hello", "finished": []}
+    print("SHUTDOWN", flush=True)
+
+
+@websocket
+async def echo(socket):
+    async for message in socket:
+        await socket.send(message)
+
+
+@websocket
+async def state(socket):
+    await socket.send(socket.request.scope["state"]["greeting"])
+
+
+@websocket(subprotocols=["v2", "v1"])
+async def subprotocol(socket):
+    await socket.send(str(socket.subprotocol))
+
+
+@websocket
+async def cookie(socket):
+    await socket.accept(headers={"X-View": "yes"})
+
+
+@websocket
+async def ending(socket, kind):
+    """End after accepting, in the way that the URL says."""
+    await socket.accept()
+    if kind == "raise":
+        raise ValueError("no")
+    if kind == "forbidden":
+        raise PermissionDenied
+    if kind == "json":
+        await socket.recv_json()
+    if kind == "big":
+        await socket.recv()
+    if kind == "close":
+        await socket.close(4001, "because")
+
+
+@websocket
+async def denial(socket, kind):
+    """Deny the handshake in the way that the URL says."""
+    if kind == "raise":
+        raise ValueError("no")
+    if kind == "forbidden":
+        raise PermissionDenied
+    if kind == "missing":
+        raise Http404
+    if kind == "response":
+        response = JsonResponse({"error": "teapot"}, status=418)
+        response["X-Reason"] = "tea"
+        response.set_cookie("a", "1")
+        response.set_cookie("b", "2")
+        return response
+    if kind == "close":
+        await socket.close()
+    return None
+
+
+@websocket
+async def busy(socket):
+    """Never look at the socket."""
+    await socket.accept()
+    try:
+        await asyncio.sleep(60)
+    finally:
+        print("BUSY ENDED", flush=True)
+
+
+@websocket
+async def pushing(socket):
+    """Only send."""
+    try:
+        while True:
+            await socket.send("tick")
+            await asyncio.sleep(0.01)
+    finally:
+        print(f"PUSHING ENDED {socket.close_code}", flush=True)
+
+
+@websocket
+async def user(socket):
+    await socket.send(str(socket.user))
+
+
+def page(request):
+    return HttpResponse("page")
+
+
+urlpatterns = [
+    path("echo/", echo),
+    path("state/", state),
+    path("subprotocol/", subprotocol),
+    path("cookie/", cookie),
+    path("ending/<slug:kind>/", ending),
+    path("denial/<slug:kind>/", denial),
+    path("busy/", busy),
+    path("pushing/", pushing),
+    path("user/", login_required(user)),
+    path("page/", websocket(echo.__wrapped__, http=page)),
+    path("only-page/", page),
+]
+
+
+def set_a_cookie(get_response):
+    """Middleware that sets a cookie on every response."""
+
+    def middleware(request):
+        response = get_response(request)
+        response.set_cookie("visited", "yes")
+        return response
+
+    return middleware
+
+
+# Last, for it loads the middleware above.
+application = get_asgi_application(lifespan=lifespan)
