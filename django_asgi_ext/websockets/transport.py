@@ -8,6 +8,7 @@ ends once, whoever ends it: the peer, the server or the view.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from django_asgi_ext import conf
 from django_asgi_ext.exceptions import ConnectionClosed
@@ -52,6 +53,8 @@ class Transport:
         self._patience = conf.close_timeout()
         # The websocket.close that is to be sent.
         self._close: Event | None = None
+        # HTTP/2 and above.
+        self._over_streams = not scope.get("http_version", "1.1").startswith("1")
         self._extensions = scope.get("extensions") or {}
 
     def check_receiving(self) -> None:
@@ -116,6 +119,9 @@ class Transport:
         try:
             async with asyncio.timeout(self._patience):
                 await self.inbox.interrupt()
+                if self._over_streams and 200 <= denial.status < 300:
+                    # There a 2xx would complete the handshake (RFC 8441, 5).
+                    denial = replace(denial, status=403)
                 for event in denial.events():
                     await self.send(event)
         except (TimeoutError, ConnectionClosed):

@@ -10,6 +10,9 @@ from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse, JsonResponse
 from django.urls import path
+from ocpp.routing import on
+from ocpp.v16 import ChargePoint, call, call_result
+from ocpp.v16.enums import RegistrationStatus
 
 from django_asgi_ext import get_asgi_application, websocket
 
@@ -105,6 +108,27 @@ async def user(socket):
     await socket.send(str(socket.user))
 
 
+class CentralSystem(ChargePoint):
+    """What a charging station talks to, as the ocpp package has it."""
+
+    @on("BootNotification")
+    def on_boot(self, charge_point_vendor, charge_point_model, **kwargs):
+        return call_result.BootNotification(
+            current_time="2026-11-22T12:00:00Z",
+            interval=10,
+            status=RegistrationStatus.accepted,
+        )
+
+
+@websocket(subprotocols=["ocpp1.6"])
+async def ocpp(socket, station):
+    system = CentralSystem(station, socket)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(system.start())
+        answer = await system.call(call.Reset(type="Soft"))
+        print(f"RESET {answer.status}", flush=True)
+
+
 def page(request):
     return HttpResponse("page")
 
@@ -119,6 +143,7 @@ urlpatterns = [
     path("busy/", busy),
     path("pushing/", pushing),
     path("user/", login_required(user)),
+    path("ocpp/<slug:station>/", ocpp),
     path("page/", websocket(echo.__wrapped__, http=page)),
     path("only-page/", page),
 ]

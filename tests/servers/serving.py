@@ -1,0 +1,88 @@
+"""Starting and stopping real servers."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+COMMANDS = {
+    "hypercorn": ["-m", "hypercorn", "--bind", "127.0.0.1:{port}", "{application}"],
+    "daphne": [
+        "-m",
+        "daphne",
+        "--bind",
+        "127.0.0.1",
+        "--port",
+        "{port}",
+        "{application}",
+    ],
+}
+
+
+def free_port():
+    """Return a port that nobody listens at."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+class Server:
+    """One running server; what it logs is in ``log``."""
+
+    def __init__(self, name, application, folder, env):
+        self.port = free_port()
+        self.log_path = folder / f"{name}.log"
+        command = [
+            part.format(port=self.port, application=application)
+            for part in COMMANDS[name]
+        ]
+        with self.log_path.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, *command],
+                cwd=folder,
+                env={**os.environ, **env},
+                stdout=log,
+                stderr=log,
+            )
+        self.wait_until_it_listens()
+
+    @property
+    def log(self):
+        return self.log_path.read_text()
+
+    def wait_until_it_listens(self):
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                break
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                return
+            except OSError:
+                time.sleep(0.05)
+        self.stop()
+        pytest.fail(f"The server does not listen:\n{self.log}")
+
+    def url(self, path="/", scheme="ws"):
+        return f"{scheme}://127.0.0.1:{self.port}{path}"
+
+    def wait_for_log(self, text):
+        """Wait until the server has logged a text."""
+        deadline = time.monotonic() + 10
+        while text not in self.log:
+            if time.monotonic() > deadline:
+                pytest.fail(f"Not logged: {text!r}\n{self.log}")
+            time.sleep(0.02)
+
+    def stop(self):
+        """End the process, by force if it does not end by itself."""
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(5)
