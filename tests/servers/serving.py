@@ -40,11 +40,15 @@ class Server:
             part.format(port=self.port, application=application)
             for part in COMMANDS[name]
         ]
+        environment = {**os.environ, **env}
+        if "DJANGO_SETTINGS_MODULE" not in env:
+            # That of the tests; the application names its own.
+            del environment["DJANGO_SETTINGS_MODULE"]
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, *command],
                 cwd=folder,
-                env={**os.environ, **env},
+                env=environment,
                 stdout=log,
                 stderr=log,
             )
