@@ -10,6 +10,7 @@ answer denies the handshake.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -34,6 +35,7 @@ from django_asgi_ext.websockets.options import WebSocketOptions, find_options, v
 from django_asgi_ext.websockets.request import WebSocketRequest, script_prefix
 from django_asgi_ext.websockets.response import (
     Denial,
+    Headers,
     SwitchingProtocols,
     read_denial,
     upgrade_headers,
@@ -69,9 +71,9 @@ class WebSocketHandler(BaseHandler):
         async with work_units() as unit:
             try:
                 await self._serve(scope, transport, unit)
-            except BaseException as error:
-                # Cancelled by the server, which shuts down, or a defect of ours.
-                await transport.abandon(endings.close_code_for(error))
+            except asyncio.CancelledError:
+                # The server shuts down, or gives this connection up.
+                await transport.abandon(endings.SERVICE_RESTART)
                 raise
             finally:
                 await transport.finish()
@@ -82,10 +84,11 @@ class WebSocketHandler(BaseHandler):
         if isinstance(answer, Denial):
             await transport.deny(answer)
             return
-        request, response, options = answer
+        request, response, headers = answer
         # The view's reverse() follows the request, as in an HTTP view.
         set_urlconf(getattr(request, "urlconf", None))
-        socket = WebSocket(request, transport, options, upgrade_headers(response), unit)
+        options = find_options(request.view) or WebSocketOptions()
+        socket = WebSocket(request, transport, options, headers, unit)
         try:
             await self._run(socket, transport, response)
         finally:
@@ -144,7 +147,7 @@ class WebSocketHandler(BaseHandler):
 
     def _shake_hands(
         self, scope: Scope
-    ) -> Denial | tuple[WebSocketRequest, SwitchingProtocols, WebSocketOptions]:
+    ) -> Denial | tuple[WebSocketRequest, SwitchingProtocols, Headers]:
         signals.request_started.send(sender=self.__class__, scope=scope)
         try:
             request = WebSocketRequest(scope)
@@ -154,14 +157,18 @@ class WebSocketHandler(BaseHandler):
                 exc_info=True,
                 extra={"status_code": 400},
             )
-            return read_denial(self._take(HttpResponseBadRequest()))
+            bad_request = HttpResponseBadRequest()
+            self._close(bad_request)
+            return read_denial(bad_request)
         response = self.get_response(request)
         if not isinstance(response, SwitchingProtocols):
             return self._refuse(request, response)
-        # It concerns the thread, and the thread's part in this ends here.
-        self._take(response).close()
-        options = find_options(request.view)
-        return request, response, options or WebSocketOptions()
+        try:
+            headers = upgrade_headers(response)
+        except UnicodeEncodeError as error:
+            return self._refuse(request, response, error)
+        self._close(response)
+        return request, response, headers
 
     def make_view_atomic(self, view: Callable[..., Any]) -> Callable[..., Any]:
         """
@@ -186,29 +193,41 @@ class WebSocketHandler(BaseHandler):
 
         return answer
 
-    def _refuse(self, request: WebSocketRequest, response: HttpResponseBase) -> Denial:
+    def _refuse(
+        self,
+        request: WebSocketRequest,
+        response: HttpResponseBase,
+        error: Exception | None = None,
+    ) -> Denial:
+        """Deny with a response or, if it cannot be sent, with 500."""
+        try:
+            if error is not None:
+                raise error
+            denial = read_denial(response)
+        except Exception as error:
+            denial = read_denial(response_for_exception(request, error))
+        finally:
+            self._close(response)
         # Django logs what is 400 and above, with a line of its own.
-        if response.status_code < 400:
+        if denial.status < 400:
             logger.warning(
                 "WebSocket denied with %s: %s",
-                response.status_code,
+                denial.status,
                 printable(request.path),
-                extra={"status_code": response.status_code, "request": request},
+                extra={"status_code": denial.status, "request": request},
             )
-        try:
-            return read_denial(self._take(response))
-        except Exception as error:
-            return read_denial(self._take(response_for_exception(request, error)))
+        return denial
 
-    def _take(self, response: HttpResponseBase) -> HttpResponseBase:
-        # The sender of request_finished, which close() sends.
+    def _close(self, response: HttpResponseBase) -> None:
+        # It sends request_finished: the thread's part in this ends here.
         response._handler_class = self.__class__  # type: ignore[attr-defined]
-        return response
+        response.close()
 
     def _answer(
         self, request: WebSocketRequest, upgrade: SwitchingProtocols, answer: object
     ) -> Denial:
         """Answer with what a view returned or raised before it accepted."""
+        signals.request_started.send(sender=self.__class__, scope=request.scope)
         response: HttpResponseBase
         try:
             if isinstance(answer, Exception):

@@ -9,6 +9,8 @@ from typing import Any
 from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
 
+_SCHEMES = {"ws": "http", "wss": "https"}
+
 
 class WebSocketRequest(ASGIRequest):
     """
@@ -21,11 +23,13 @@ class WebSocketRequest(ASGIRequest):
 
     def __init__(self, scope: Mapping[str, Any]) -> None:
         super().__init__(
-            {**scope, "method": "GET", "root_path": script_prefix(scope)}, BytesIO()
+            {**scope, "method": "GET", "root_path": script_prefix(scope)}, _NO_BODY
         )
-        # Not every server passes it on, and over HTTP/2 there is none. Caches
-        # tell a handshake from a page of the same URL by it.
-        self.META["HTTP_UPGRADE"] = "websocket"
+        if settings.SECURE_PROXY_SSL_HEADER:
+            # Some proxies name the scheme of the WebSocket in it.
+            name = settings.SECURE_PROXY_SSL_HEADER[0]
+            if self.META.get(name) in _SCHEMES:
+                self.META[name] = _SCHEMES[self.META[name]]
 
     @property
     def view(self) -> Callable[..., Any]:
@@ -33,8 +37,26 @@ class WebSocketRequest(ASGIRequest):
         assert self.resolver_match is not None
         return self.resolver_match.func
 
+    def build_absolute_uri(self, location: str | None = None) -> str:
+        """
+        Return a URI as Django does; that of the handshake itself is ws or wss.
+
+        Caches know by it that a page of the same path is another resource.
+        """
+        uri = super().build_absolute_uri(location)
+        return uri.replace("http", "ws", 1) if location is None else uri
+
     def _get_scheme(self) -> str:
-        return "https" if self.scope.get("scheme") in ("wss", "https") else "http"
+        scheme = self.scope.get("scheme") or "ws"
+        return _SCHEMES.get(scheme, scheme)
+
+
+class _NoBody(BytesIO):
+    def close(self) -> None:
+        """Stay open: it is the same one for all, and a view may read it late."""
+
+
+_NO_BODY = _NoBody()
 
 
 def script_prefix(scope: Mapping[str, Any]) -> str:

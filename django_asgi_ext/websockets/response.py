@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from asgiref.sync import async_to_sync
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 
@@ -101,39 +102,48 @@ class Denial:
 
 def read_denial(response: HttpResponseBase) -> Denial:
     """
-    Read a response to its end and close it.
+    Read a response to its end, or as far as a denial shows it.
 
     Call it in a worker thread: a template may be rendered, a file read.
 
     Raise ValueError if its status is 1xx, which would promise more to come.
     """
-    try:
-        if response.status_code < 200:
-            raise ValueError(
-                f"A handshake cannot be answered with status {response.status_code}. "
-                "Only a WebSocket view answers 101."
-            )
-        render = getattr(response, "render", None)
-        if callable(render):
-            response = render()
-        body = b"".join(_up_to(_MAX_BODY, response))
-        headers = _encode(response, _CONNECTION_HEADERS | {"content-length"})
-        if response.status_code in (204, 304):
-            body = b""
-        else:
-            headers.append((b"content-length", str(len(body)).encode("ascii")))
-        return Denial(response.status_code, headers, body)
-    finally:
-        response.close()
+    if response.status_code < 200:
+        raise ValueError(
+            f"A handshake cannot be answered with status {response.status_code}. "
+            "Only a WebSocket view answers 101."
+        )
+    render = getattr(response, "render", None)
+    if callable(render):
+        response = render()
+    if getattr(response, "is_async", False):
+        body = async_to_sync(_aread)(response)
+    else:
+        body = _read(response)
+    headers = _encode(response, _CONNECTION_HEADERS | {"content-length"})
+    if response.status_code in (204, 304):
+        body = b""
+    else:
+        headers.append((b"content-length", str(len(body)).encode("ascii")))
+    return Denial(response.status_code, headers, body)
 
 
-def _up_to(size: int, response: HttpResponseBase) -> Iterator[bytes]:
+def _read(response: HttpResponseBase) -> bytes:
+    body = bytearray()
     for part in response:
-        chunk = response.make_bytes(part)[:size]
-        yield chunk
-        size -= len(chunk)
-        if not size:
-            return
+        body += response.make_bytes(part)
+        if len(body) >= _MAX_BODY:
+            break
+    return bytes(body[:_MAX_BODY])
+
+
+async def _aread(response: Any) -> bytes:
+    body = bytearray()
+    async for part in response:
+        body += response.make_bytes(part)
+        if len(body) >= _MAX_BODY:
+            break
+    return bytes(body[:_MAX_BODY])
 
 
 def _encode(response: HttpResponseBase, without: set[str]) -> Headers:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar, cast
 
 from django_asgi_ext.websockets import endings
 from django_asgi_ext.websockets.transport import Transport
@@ -31,7 +32,7 @@ async def run_while_connected(transport: Transport, view: Awaitable[T]) -> T:
     """
     # A task of its own: it can be cancelled without the server's, and a message
     # that wakes it does not pass through all that stands above the view.
-    task = asyncio.ensure_future(view)
+    task = asyncio.ensure_future(_outcome(view))
     timer: asyncio.TimerHandle | None = None
 
     def cancel() -> None:
@@ -55,21 +56,39 @@ async def run_while_connected(transport: Transport, view: Awaitable[T]) -> T:
         if timer is not None:
             timer.cancel()
     try:
-        return task.result()
+        outcome = task.result()
     except asyncio.CancelledError as error:
         if transport.inbox.disconnect is not None:
             raise transport.closed() from None
         raise RuntimeError("The view has cancelled itself.") from error
+    if outcome.error is not None:
+        raise outcome.error
+    return cast(T, outcome.result)
 
 
-async def _abandon(transport: Transport, task: asyncio.Future[T]) -> None:
+@dataclass
+class _Outcome(Generic[T]):
+    result: T | None = None
+    error: Exception | None = None
+
+
+async def _outcome(view: Awaitable[T]) -> _Outcome[T]:
+    # The task does not fail with it: who cancels all tasks of a loop would
+    # report a view that was told that the connection is closed.
+    try:
+        return _Outcome(result=await view)
+    except Exception as error:
+        return _Outcome(error=error)
+
+
+async def _abandon(transport: Transport, task: asyncio.Task[_Outcome[T]]) -> None:
     # The peer learns of it first, the view may take its time to clean up.
     await transport.abandon(endings.SERVICE_RESTART)
     task.cancel()
     await asyncio.wait({task})
-    if not task.cancelled() and (error := task.exception()) is not None:
-        if endings.without_closed(error) is not None:
-            logger.error("A view failed while it was cancelled.", exc_info=error)
+    error = None if task.cancelled() else task.result().error
+    if error is not None and endings.without_closed(error) is not None:
+        logger.error("A view failed while it was cancelled.", exc_info=error)
 
 
 def _nothing() -> None:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from django_asgi_ext import conf
 from django_asgi_ext.exceptions import ConnectionClosed
 from django_asgi_ext.protocols import Event, Receive, Scope, Send
+from django_asgi_ext.websockets.endings import INTERNAL_ERROR
 from django_asgi_ext.websockets.inbox import Inbox
 from django_asgi_ext.websockets.response import Denial
 from django_asgi_ext.websockets.state import State, after_sending
@@ -133,8 +134,16 @@ class Transport:
         await self.close(code, "")
 
     async def finish(self) -> None:
-        """Wait for the peer's side of the closing handshake (RFC 6455, 7.1)."""
+        """
+        Wait for the peer's side of the closing handshake (RFC 6455, 7.1).
+
+        If nobody has ended the connection, something has failed: then end it.
+        """
         try:
+            if self.state is State.CONNECTING:
+                await self.deny(Denial(500, [(b"content-length", b"0")], b""))
+            elif self.state is State.OPEN:
+                await self.close(INTERNAL_ERROR, "")
             # Whoever called close() may have been cancelled in it.
             await self._send_close()
             if self.state is State.CLOSING:

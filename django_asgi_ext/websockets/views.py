@@ -10,7 +10,6 @@ from asgiref.sync import iscoroutinefunction
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.utils.cache import patch_vary_headers
 from django.utils.decorators import classonlymethod
 from django.views import View
 
@@ -97,9 +96,10 @@ def _make_view(
             f"@websocket needs an async def, and {view_name(view)} is none. Put it "
             "nearest to the function, below decorators that are made for views."
         )
+    if page is not None and not callable(page):
+        raise TypeError(f"http must be a view, not {page!r}.")
     serve = _async_view(view, page) if _is_async(page) else _sync_view(view, page)
-    for wrapped in (view, page):
-        _take_attributes(serve, wrapped)
+    _take_attributes(serve, view, page)
     functools.update_wrapper(serve, view, updated=())
     serve.websocket_options = options
     return cast(_DjangoView[P], serve)
@@ -111,7 +111,7 @@ def _sync_view(view: Any, page: Any) -> Any:
             return SwitchingProtocols(view, args, kwargs)
         if page is None:
             return upgrade_required(request)
-        return _vary(page(request, *args, **kwargs))
+        return page(request, *args, **kwargs)
 
     return serve
 
@@ -121,29 +121,41 @@ def _async_view(view: Any, page: Any) -> Any:
     async def serve(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         if isinstance(request, WebSocketRequest):
             return SwitchingProtocols(view, args, kwargs)
-        return _vary(await page(request, *args, **kwargs))
+        return await page(request, *args, **kwargs)
 
     return serve
 
 
-def _take_attributes(serve: Any, wrapped: Any) -> None:
-    # csrf_exempt, login_required and the like, but not whether it is async.
-    for name, value in getattr(wrapped, "__dict__", {}).items():
-        if not name.startswith("_is_coroutine") and name != "__wrapped__":
-            setattr(serve, name, value)
+def _take_attributes(serve: Any, view: Any, page: Any) -> None:
+    """Take over what decorators have noted down on the functions."""
+    of_view, of_page = _attributes(view), _attributes(page)
+    attributes = {**of_page, **of_view}
+    if page is None:
+        # Nothing is done but to answer 426.
+        attributes["csrf_exempt"] = True
+    else:
+        # Neither opens a door for the other: middleware asks for the URL as a
+        # whole whether it needs a login, and only a page can be forged.
+        if of_page.get("login_required", True) or of_view.get("login_required", True):
+            attributes.pop("login_required", None)
+        attributes["csrf_exempt"] = of_page.get("csrf_exempt", False)
+    for name, value in attributes.items():
+        setattr(serve, name, value)
+
+
+def _attributes(function: Any) -> dict[str, Any]:
+    # Whether it is async is no matter of the function that serves it.
+    return {
+        name: value
+        for name, value in getattr(function, "__dict__", {}).items()
+        if not name.startswith("_is_coroutine") and name != "__wrapped__"
+    }
 
 
 def _is_async(function: Any) -> bool:
-    return iscoroutinefunction(function) or (
-        callable(function) and iscoroutinefunction(function.__call__)
-    )
-
-
-def _vary(response: Any) -> Any:
-    # A cache must not answer a handshake with the page.
-    if isinstance(response, HttpResponseBase):
-        patch_vary_headers(response, ["Upgrade"])
-    return response
+    if callable(function) and not isinstance(function, type):
+        return iscoroutinefunction(function) or iscoroutinefunction(function.__call__)
+    return False
 
 
 def upgrade_required(request: HttpRequest) -> HttpResponse:
@@ -153,7 +165,6 @@ def upgrade_required(request: HttpRequest) -> HttpResponse:
         status=426,
         content_type="text/plain; charset=utf-8",
     )
-    patch_vary_headers(response, ["Upgrade"])
     # WSGI servers reserve the headers of the connection for themselves (PEP
     # 3333), and HTTP/2 has none (RFC 9113, section 8.2.2).
     if isinstance(request, ASGIRequest):
@@ -194,6 +205,8 @@ class WebSocketView(View):
             if not _is_async(getattr(cls, name)):
                 raise TypeError(f"{cls.__qualname__}.{name}() must be an async def.")
         view: Any = super().as_view(**initkwargs)
+        # Without a page nothing is done but to answer 426.
+        view.csrf_exempt = getattr(view, "csrf_exempt", not _has_page(cls))
         view.websocket_options = WebSocketOptions(
             **{
                 name: initkwargs.get(name, getattr(cls, name))
@@ -206,9 +219,8 @@ class WebSocketView(View):
         """Answer a handshake with 101, another request with its method or 426."""
         if isinstance(request, WebSocketRequest):
             response: HttpResponse = SwitchingProtocols(self._run, args, kwargs)
-        elif self._has_page():
-            page = super().dispatch(request, *args, **kwargs)
-            return _vary_later(page) if _is_awaitable(page) else _vary(page)
+        elif _has_page(self):
+            return super().dispatch(request, *args, **kwargs)
         else:
             response = upgrade_required(request)
         # as_view() is async if the methods for pages are.
@@ -248,20 +260,13 @@ class WebSocketView(View):
                 await self.disconnect(socket.close_code or code)
         return None
 
-    def _has_page(self) -> bool:
-        return any(
-            hasattr(self, method)
-            for method in self.http_method_names
-            if method != "options"
-        )
 
-
-def _is_awaitable(value: object) -> bool:
-    return hasattr(value, "__await__")
-
-
-async def _vary_later(page: Any) -> Any:
-    return _vary(await page)
+def _has_page(view: Any) -> bool:
+    return any(
+        hasattr(view, method)
+        for method in view.http_method_names
+        if method != "options"
+    )
 
 
 async def _soon(response: HttpResponse) -> HttpResponse:
