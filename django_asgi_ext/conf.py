@@ -57,6 +57,12 @@ _SETTINGS = {
         lambda: 1024 * 1024, _is_count, "a whole number of bytes above 0"
     ),
     "CLOSE_TIMEOUT": _Setting(lambda: 5, _is_number, "a number of seconds above 0"),
+    "SHUTDOWN_TIMEOUT": _Setting(lambda: 3, _is_number, "a number of seconds above 0"),
+    "SHUTDOWN_SPREAD": _Setting(
+        lambda: 0.5,
+        lambda value: value == 0 or _is_number(value),
+        "a number of seconds",
+    ),
     # As many as ThreadPoolExecutor would choose.
     "THREADS": _Setting(
         lambda: min(32, (os.cpu_count() or 1) + 4),
@@ -86,6 +92,16 @@ def close_timeout() -> float:
     return cast(float, _get("CLOSE_TIMEOUT"))
 
 
+def shutdown_timeout() -> float:
+    """Return how long a view may clean up when the server shuts down, in seconds."""
+    return cast(float, _get("SHUTDOWN_TIMEOUT"))
+
+
+def shutdown_spread() -> float:
+    """Return over how many seconds a shutdown spreads the closes."""
+    return cast(float, _get("SHUTDOWN_SPREAD"))
+
+
 def threads() -> int:
     """Return how many worker threads a process has for WebSockets."""
     return cast(int, _get("THREADS"))
@@ -111,7 +127,7 @@ def _import(scope_type: str, path: object) -> ASGIApplication:
         )
     try:
         application = import_string(path)
-    except ImportError as error:
+    except Exception as error:
         raise ImproperlyConfigured(
             f"{setting} cannot be imported: '{path}'."
         ) from error

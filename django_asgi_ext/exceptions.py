@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 
-class UnsupportedProtocol(ValueError):
-    """No application is registered for the scope type of a connection."""
+class UnsupportedProtocol(ValueError, KeyError):
+    """
+    No application is registered for the scope type of a connection.
+
+    A KeyError too, for the registry is a mapping.
+    """
+
+    # That of a KeyError shows a key, not a text.
+    __str__ = ValueError.__str__
 
 
 class InvalidState(Exception):

@@ -61,7 +61,7 @@ class ASGIHandler(asgi.ASGIHandler):
         """
         application = self.protocols[scope["type"]]
         # Not every server hands the state of the lifespan on.
-        if self.lifespan.state and "state" not in scope:
+        if self.lifespan.state is not None and "state" not in scope:
             scope = {**scope, "state": self.lifespan.state.copy()}
         token = _current_handler.set(self)
         try:

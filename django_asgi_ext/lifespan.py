@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
+from django_asgi_ext import conf, servers
 from django_asgi_ext.protocols import Receive, Scope, Send
+from django_asgi_ext.websockets.connections import connections, forget_connections
 
 logger = logging.getLogger("django_asgi_ext.lifespan")
 
@@ -19,7 +22,7 @@ class Lifespan:
     The ASGI application for the lifespan scope.
 
     It enters the context manager when the server starts and leaves it when the
-    server shuts down. ``state`` is what the manager yielded, {} before and
+    server shuts down. ``state`` is what the manager yielded, None before and
     after.
 
     Raise TypeError if the manager is no function.
@@ -31,22 +34,31 @@ class Lifespan:
                 f"lifespan must be an async context manager function, not {manager!r}."
             )
         self._manager = manager
-        self.state: dict[str, Any] = {}
+        self.state: dict[str, Any] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer lifespan.startup and lifespan.shutdown."""
         await receive()
+        forget_connections()
+        asked = servers.survive_sigterm(
+            send, lambda: connections().stop(), 2 * _longest_shutdown()
+        )
         phase = "startup"
+        answer = {"type": "lifespan.shutdown.complete"}
         try:
             async with self._enter() as state:
                 self.state = _checked(state)
                 # Absent where the server knows no state (ASGI before 2.5).
-                if "state" in scope:
+                if self.state is not None and "state" in scope:
                     scope["state"].update(self.state)
                 phase = "shutdown"
                 await send({"type": "lifespan.startup.complete"})
                 await receive()
-                answer = {"type": "lifespan.shutdown.complete"}
+                asked()
+                await self._close_connections()
+            if phase == "startup":
+                # The manager has kept the exception to itself.
+                raise TypeError("lifespan must yield a dict or None.")
         except Exception as error:
             logger.exception("The lifespan of the application failed in %s.", phase)
             answer = {
@@ -54,8 +66,17 @@ class Lifespan:
                 "message": str(error) or type(error).__name__,
             }
         finally:
-            self.state = {}
+            self.state = None
         await send(answer)
+
+    async def _close_connections(self) -> None:
+        # Most servers have done so, some leave it to the application.
+        connections().stop()
+        try:
+            async with asyncio.timeout(_longest_shutdown()):
+                await connections().wait_until_empty()
+        except TimeoutError:
+            logger.error("Connections are left open at the end of the application.")
 
     def _enter(self) -> AbstractAsyncContextManager[dict[str, Any] | None]:
         manager = nullcontext() if self._manager is None else self._manager()
@@ -67,9 +88,12 @@ class Lifespan:
         return manager
 
 
-def _checked(state: object) -> dict[str, Any]:
-    if state is None:
-        return {}
-    if not isinstance(state, dict):
+def _longest_shutdown() -> float:
+    """Return how long the connections may take to end, in seconds."""
+    return conf.shutdown_spread() + conf.shutdown_timeout() + 2
+
+
+def _checked(state: object) -> dict[str, Any] | None:
+    if state is not None and not isinstance(state, dict):
         raise TypeError(f"lifespan must yield a dict or None, not {state!r}.")
     return state

@@ -100,14 +100,20 @@ class ProtocolRegistry(Mapping[str, ASGIApplication]):
         An application in it is used instead of the one of the same type here,
         None takes that one out. Later changes here are seen there.
 
-        Raise TypeError as register() does.
+        Raise TypeError if this is no mapping, and as register() does.
         """
+        if not isinstance(applications, Mapping):
+            raise TypeError(
+                "protocols must be a mapping of scope types to ASGI applications, "
+                f"not {applications!r}."
+            )
         registry = ProtocolRegistry(self)
         for scope_type, application in applications.items():
             if application is not None:
                 registry.register(scope_type, application, replace=True)
-            elif scope_type in self:
-                registry.unregister(scope_type)
+            else:
+                # Also for what the base does not hold yet.
+                registry._applications[scope_type] = None
         return registry
 
     def __getitem__(self, scope_type: str) -> ASGIApplication:

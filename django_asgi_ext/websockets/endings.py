@@ -20,8 +20,6 @@ SERVICE_RESTART = 1012
 def close_code_for(error: BaseException) -> int:
     """Return the close code for what a view raised after accepting."""
     error = single(error)
-    if isinstance(error, ConnectionClosed):
-        return error.code
     if isinstance(error, PermissionDenied):
         return POLICY_VIOLATION
     if isinstance(error, InvalidJSON):

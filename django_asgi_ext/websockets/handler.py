@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
 from django.core import signals
@@ -31,6 +31,7 @@ from django_asgi_ext.signals import emit, websocket_disconnected
 from django_asgi_ext.threads import Unit, work_units
 from django_asgi_ext.websockets import endings, origin
 from django_asgi_ext.websockets.connection import WebSocket, printable
+from django_asgi_ext.websockets.connections import connections
 from django_asgi_ext.websockets.options import WebSocketOptions, find_options, view_name
 from django_asgi_ext.websockets.request import WebSocketRequest, script_prefix
 from django_asgi_ext.websockets.response import (
@@ -40,12 +41,14 @@ from django_asgi_ext.websockets.response import (
     read_denial,
     upgrade_headers,
 )
-from django_asgi_ext.websockets.running import run_while_connected
+from django_asgi_ext.websockets.running import RunningView
 from django_asgi_ext.websockets.state import State
 from django_asgi_ext.websockets.transport import Transport
 
 logger = logging.getLogger("django_asgi_ext.websocket")
 request_logger = logging.getLogger("django.request")
+T = TypeVar("T")
+
 security_logger = logging.getLogger("django.security.WebSocketOrigin")
 
 
@@ -67,13 +70,16 @@ class WebSocketHandler(BaseHandler):
             # The peer has left before it was answered.
             return
         transport = Transport(scope, receive, send)
+        if connections().is_stopping:
+            await transport.abandon()
+            return
         set_script_prefix(script_prefix(scope))
         async with work_units() as unit:
             try:
                 await self._serve(scope, transport, unit)
             except asyncio.CancelledError:
                 # The server shuts down, or gives this connection up.
-                await transport.abandon(endings.SERVICE_RESTART)
+                await transport.abandon()
                 raise
             finally:
                 await transport.finish()
@@ -98,9 +104,8 @@ class WebSocketHandler(BaseHandler):
         self, socket: WebSocket, transport: Transport, response: SwitchingProtocols
     ) -> None:
         try:
-            answer = await run_while_connected(
-                transport, response.view(socket, *response.args, **response.kwargs)
-            )
+            view = response.view(socket, *response.args, **response.kwargs)
+            answer = await self._result(transport, view, socket.request)
         except Exception as error:
             failure = endings.without_closed(error)
             if transport.state is State.CONNECTING:
@@ -116,6 +121,16 @@ class WebSocketHandler(BaseHandler):
                 await self._deny(socket, transport, response, answer)
             else:
                 await transport.close(endings.NORMAL_CLOSURE, "")
+
+    async def _result(
+        self, transport: Transport, view: Awaitable[T], request: WebSocketRequest
+    ) -> T:
+        running = RunningView(transport, view, view_name(request.view))
+        connections().add(running)
+        try:
+            return await running.result()
+        finally:
+            connections().discard(running)
 
     async def _deny(
         self,

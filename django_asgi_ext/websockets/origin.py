@@ -70,8 +70,10 @@ def _matches(origin: Origin, entry: str, own_scheme: str) -> bool:
     if allowed is None:
         return False
     scheme, host, port = allowed
-    return (scheme, port) == (origin[0], origin[2]) and is_same_domain(
-        origin[1], host.lstrip("*")
+    if (scheme, port) != (origin[0], origin[2]):
+        return False
+    return host == origin[1] or (
+        host.startswith("*") and is_same_domain(origin[1], host.lstrip("*"))
     )
 
 
@@ -90,7 +92,11 @@ def parse(text: str) -> Origin | None:
     host = match["host"].lower()
     if not host.isascii():
         try:
-            host = host.encode("idna").decode("ascii")
+            encoded = host.encode("idna")
+            # Some letters it only folds into others, which is another name now.
+            if encoded.decode("idna") != host:
+                return None
         except UnicodeError:
             return None
+        host = encoded.decode("ascii")
     return scheme, host, port

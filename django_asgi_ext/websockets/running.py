@@ -8,7 +8,9 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Generic, TypeVar, cast
 
+from django_asgi_ext import conf
 from django_asgi_ext.websockets import endings
+from django_asgi_ext.websockets.state import State
 from django_asgi_ext.websockets.transport import Transport
 
 logger = logging.getLogger("django_asgi_ext.websocket")
@@ -20,56 +22,101 @@ T = TypeVar("T")
 GRACE = 0.5
 
 
-async def run_while_connected(transport: Transport, view: Awaitable[T]) -> T:
-    """
-    Run a view and return what it returns; cancel it if the peer has left.
-
-    It is not cancelled if it has noticed, by ConnectionClosed from a method of
-    its socket: then it finishes in its own time.
-
-    Raise what the view raises, and ConnectionClosed if it was cancelled. If this
-    is cancelled, as by a server that shuts down, so is the view.
-    """
-    # A task of its own: it can be cancelled without the server's, and a message
-    # that wakes it does not pass through all that stands above the view.
-    task = asyncio.ensure_future(_outcome(view))
-    timer: asyncio.TimerHandle | None = None
-
-    def cancel() -> None:
-        if not transport.told:
-            task.cancel()
-
-    def peer_left() -> None:
-        nonlocal timer
-        timer = asyncio.get_running_loop().call_later(GRACE, cancel)
-
-    transport.on_peer_left = peer_left
-    transport.inbox.watch()
-    try:
-        await asyncio.wait({task})
-    except asyncio.CancelledError:
-        await _abandon(transport, task)
-        raise
-    finally:
-        transport.on_peer_left = _nothing
-        transport.inbox.unwatch()
-        if timer is not None:
-            timer.cancel()
-    try:
-        outcome = task.result()
-    except asyncio.CancelledError as error:
-        if transport.inbox.disconnect is not None:
-            raise transport.closed() from None
-        raise RuntimeError("The view has cancelled itself.") from error
-    if outcome.error is not None:
-        raise outcome.error
-    return cast(T, outcome.result)
-
-
 @dataclass
 class _Outcome(Generic[T]):
     result: T | None = None
     error: Exception | None = None
+
+
+class RunningView(Generic[T]):
+    """
+    A view that runs.
+
+    It is cancelled if the peer leaves and it does not notice. It notices by
+    ConnectionClosed from a method of its socket: from then on it finishes in
+    its own time. It is cancelled as well if the server shuts down, and then has
+    ASGI_EXT["SHUTDOWN_TIMEOUT"] seconds to clean up.
+    """
+
+    def __init__(self, transport: Transport, view: Awaitable[T], name: str) -> None:
+        self._transport = transport
+        self._name = name
+        self._timer: asyncio.TimerHandle | None = None
+        self._stopping: asyncio.Task[None] | None = None
+        self._loop = asyncio.get_running_loop()
+        # A task of its own: it can be cancelled without the server's, and a
+        # message that wakes it does not pass through all that stands above.
+        self._task = asyncio.ensure_future(_outcome(view))
+        self._over = self._loop.create_future()
+        self._task.add_done_callback(self._end)
+        transport.on_peer_left = self._peer_left
+        transport.inbox.watch()
+
+    async def result(self) -> T:
+        """
+        Return what the view returns.
+
+        Raise what it raises, and ConnectionClosed if it was cancelled because
+        its connection is over. If this is cancelled, so is the view.
+        """
+        try:
+            await self._over
+        except asyncio.CancelledError:
+            await self._stop()
+            raise
+        finally:
+            self._transport.inbox.unwatch()
+            if self._timer is not None:
+                self._timer.cancel()
+        if self._stopping is not None:
+            await self._stopping
+        if not self._task.done():
+            raise self._transport.closed()
+        try:
+            outcome = self._task.result()
+        except asyncio.CancelledError as error:
+            if self._transport.state in (State.CONNECTING, State.OPEN):
+                raise RuntimeError("The view has cancelled itself.") from error
+            raise self._transport.closed() from None
+        if outcome.error is not None:
+            raise outcome.error
+        return cast(T, outcome.result)
+
+    def stop(self) -> None:
+        """Close the connection and end the view, for the server shuts down."""
+        if self._stopping is None:
+            self._stopping = self._loop.create_task(self._stop())
+
+    async def _stop(self) -> None:
+        # The peer learns of it first, the view may take its time to clean up.
+        await self._transport.abandon()
+        self._task.cancel()
+        timeout = conf.shutdown_timeout()
+        await asyncio.wait({self._task}, timeout=timeout)
+        if not self._task.done():
+            logger.error(
+                "The view %s did not end within %s seconds of the shutdown.",
+                self._name,
+                timeout,
+            )
+        elif not self._task.cancelled():
+            error = self._task.result().error
+            if error is not None and endings.without_closed(error) is not None:
+                logger.error(
+                    "The view %s failed in the shutdown.", self._name, exc_info=error
+                )
+        self._end()
+
+    def _peer_left(self) -> None:
+        self._timer = self._loop.call_later(GRACE, self._cancel)
+
+    def _cancel(self) -> None:
+        if not self._transport.told:
+            self._task.cancel()
+
+    def _end(self, _: object = None) -> None:
+        if not self._over.done():
+            self._over.set_result(None)
 
 
 async def _outcome(view: Awaitable[T]) -> _Outcome[T]:
@@ -79,17 +126,3 @@ async def _outcome(view: Awaitable[T]) -> _Outcome[T]:
         return _Outcome(result=await view)
     except Exception as error:
         return _Outcome(error=error)
-
-
-async def _abandon(transport: Transport, task: asyncio.Task[_Outcome[T]]) -> None:
-    # The peer learns of it first, the view may take its time to clean up.
-    await transport.abandon(endings.SERVICE_RESTART)
-    task.cancel()
-    await asyncio.wait({task})
-    error = None if task.cancelled() else task.result().error
-    if error is not None and endings.without_closed(error) is not None:
-        logger.error("A view failed while it was cancelled.", exc_info=error)
-
-
-def _nothing() -> None:
-    pass

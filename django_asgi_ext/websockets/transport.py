@@ -13,7 +13,7 @@ from dataclasses import replace
 from django_asgi_ext import conf
 from django_asgi_ext.exceptions import ConnectionClosed
 from django_asgi_ext.protocols import Event, Receive, Scope, Send
-from django_asgi_ext.websockets.endings import INTERNAL_ERROR
+from django_asgi_ext.websockets.endings import INTERNAL_ERROR, SERVICE_RESTART
 from django_asgi_ext.websockets.inbox import Inbox
 from django_asgi_ext.websockets.response import Denial
 from django_asgi_ext.websockets.state import State, after_sending
@@ -128,10 +128,13 @@ class Transport:
         except (TimeoutError, ConnectionClosed):
             pass
 
-    async def abandon(self, code: int) -> None:
-        """Close for a server that wants to be done soon."""
+    async def abandon(self) -> None:
+        """End the connection for a server that shuts down: with 1012 or 503."""
         self._patience = min(self._patience, _SHORT_PATIENCE)
-        await self.close(code, "")
+        if self.state is State.CONNECTING:
+            await self.deny(Denial(503, [(b"content-length", b"0")], b""))
+        else:
+            await self.close(SERVICE_RESTART, "")
 
     async def finish(self) -> None:
         """

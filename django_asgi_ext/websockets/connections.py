@@ -1,0 +1,76 @@
+"""The connections of a process, to be closed when its server shuts down."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from django_asgi_ext import conf, servers
+from django_asgi_ext.websockets.running import RunningView
+
+_of_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, Connections] = (
+    WeakKeyDictionary()
+)
+
+
+class Connections:
+    """
+    The views that run on one event loop.
+
+    ``is_stopping`` is whether the server shuts down: no new one may begin.
+    """
+
+    def __init__(self) -> None:
+        self.is_stopping = False
+        self._running: set[RunningView[Any]] = set()
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def add(self, view: RunningView[Any]) -> None:
+        """Note that a view runs."""
+        self._running.add(view)
+        self._empty.clear()
+        if self.is_stopping:
+            view.stop()
+
+    def discard(self, view: RunningView[Any]) -> None:
+        """Note that a view has ended, with its connection."""
+        self._running.discard(view)
+        if not self._running:
+            self._empty.set()
+
+    def stop(self) -> None:
+        """
+        Close all connections and let no new one in.
+
+        The closes are spread over ASGI_EXT["SHUTDOWN_SPREAD"] seconds, so that
+        the peers do not come back all at once.
+        """
+        if self.is_stopping:
+            return
+        self.is_stopping = True
+        loop = asyncio.get_running_loop()
+        spread = conf.shutdown_spread()
+        for view in self._running:
+            loop.call_later(random.uniform(0, spread), view.stop)  # noqa: S311
+
+    async def wait_until_empty(self) -> None:
+        """Wait until the last connection is over."""
+        await self._empty.wait()
+
+
+def connections() -> Connections:
+    """Return the connections of the running loop."""
+    loop = asyncio.get_running_loop()
+    found = _of_loop.get(loop)
+    if found is None:
+        found = _of_loop[loop] = Connections()
+        servers.watch_shutdown(found.stop)
+    return found
+
+
+def forget_connections() -> None:
+    """Begin anew: another server starts on the running loop."""
+    _of_loop.pop(asyncio.get_running_loop(), None)
