@@ -277,6 +277,7 @@ class WebSocket:
         than 123 bytes of UTF-8 (RFC 6455, sections 5.5.1 and 7.4).
         """
         check_close(code, reason)
+        self._transport.told = True
         await self._transport.close(code, reason)
 
     async def _open(self) -> None:

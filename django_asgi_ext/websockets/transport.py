@@ -103,7 +103,6 @@ class Transport:
         if self.state is not State.CONNECTING and self.state is not State.OPEN:
             return
         self.close_code, self.close_reason = code, reason
-        self.told = True
         self.state = after_sending(self.state, "websocket.close")
         self._close = {"type": "websocket.close", "code": code, "reason": reason}
         await self._send_close()

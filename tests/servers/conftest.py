@@ -1,14 +1,7 @@
 """Real servers, each in a process of its own."""
 
-import os
-import sys
-from pathlib import Path
-
 import pytest
-
-from serving import Server
-
-HERE = Path(__file__).parent
+from serving import ENVIRONMENT, Server
 
 
 @pytest.fixture(scope="module", params=["hypercorn"])
@@ -18,7 +11,7 @@ def server(request, tmp_path_factory):
         request.param,
         "served:application",
         tmp_path_factory.mktemp(request.param),
-        {"PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent), *sys.path])},
+        ENVIRONMENT,
     )
     yield running
     running.stop()

@@ -104,6 +104,27 @@ async def pushing(socket):
 
 
 @websocket
+async def cleaning_up(socket):
+    """Take a moment to clean up."""
+    try:
+        async for _ in socket:
+            pass
+    finally:
+        await asyncio.sleep(0.3)
+        print("CLEANED UP", flush=True)
+
+
+@websocket
+async def stubborn(socket):
+    """Take too long to clean up."""
+    try:
+        await socket.send("ready")
+        await asyncio.sleep(60)
+    finally:
+        await asyncio.sleep(60)
+
+
+@websocket
 async def user(socket):
     await socket.send(str(socket.user))
 
@@ -142,6 +163,8 @@ urlpatterns = [
     path("denial/<slug:kind>/", denial),
     path("busy/", busy),
     path("pushing/", pushing),
+    path("cleaning-up/", cleaning_up),
+    path("stubborn/", stubborn),
     path("user/", login_required(user)),
     path("ocpp/<slug:station>/", ocpp),
     path("page/", websocket(echo.__wrapped__, http=page)),

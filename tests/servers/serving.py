@@ -6,8 +6,14 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
+
+HERE = Path(__file__).parent
+
+# For the project in served.py.
+ENVIRONMENT = {"PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent), *sys.path])}
 
 COMMANDS = {
     "hypercorn": ["-m", "hypercorn", "--bind", "127.0.0.1:{port}", "{application}"],
@@ -33,7 +39,7 @@ def free_port():
 class Server:
     """One running server; what it logs is in ``log``."""
 
-    def __init__(self, name, application, folder, env):
+    def __init__(self, name, application, folder, env, *options):
         self.port = free_port()
         self.log_path = folder / f"{name}.log"
         command = [
@@ -46,7 +52,7 @@ class Server:
             del environment["DJANGO_SETTINGS_MODULE"]
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, *command],
+                [sys.executable, *command, *options],
                 cwd=folder,
                 env=environment,
                 stdout=log,

@@ -8,9 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from websockets.asyncio.client import connect
-
 from serving import Server
+from websockets.asyncio.client import connect
 
 README = Path(__file__).parents[2] / "README.md"
 

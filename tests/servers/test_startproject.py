@@ -6,10 +6,9 @@ import subprocess
 import sys
 
 import pytest
+from serving import Server
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
-
-from serving import Server
 
 URLS = """
 from django.urls import path
