@@ -28,8 +28,10 @@ class Problem:
     hint: str
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
+def _is_number(value: object, or_zero: bool = False) -> bool:
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return False
+    return value > 0 or (or_zero and value == 0)
 
 
 def _is_count(value: object) -> bool:
@@ -60,7 +62,7 @@ _SETTINGS = {
     "SHUTDOWN_TIMEOUT": _Setting(lambda: 3, _is_number, "a number of seconds above 0"),
     "SHUTDOWN_SPREAD": _Setting(
         lambda: 0.5,
-        lambda value: value == 0 or _is_number(value),
+        lambda value: _is_number(value, or_zero=True),
         "a number of seconds",
     ),
     # As many as ThreadPoolExecutor would choose.

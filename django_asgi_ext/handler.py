@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextvars import ContextVar
 
+from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers import asgi
 
 from django_asgi_ext import conf
@@ -69,15 +70,28 @@ class ASGIHandler(asgi.ASGIHandler):
         finally:
             _current_handler.reset(token)
 
-    async def serve_own(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a connection of a type that comes with the handler."""
-        await self._own[scope["type"]](scope, receive, send)
+    async def serve_own(
+        self, protocol: str, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Serve a connection with a protocol that comes with the handler."""
+        await self._own[protocol](scope, receive, send)
 
 
-async def _own_protocol(scope: Scope, receive: Receive, send: Send) -> None:
-    """Serve with the handler that is serving: each has middleware of its own."""
-    await _current_handler.get().serve_own(scope, receive, send)
+class _OwnProtocol:
+    """Serves with the handler that is serving: each has middleware of its own."""
+
+    def __init__(self, protocol: str) -> None:
+        self._protocol = protocol
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        handler = _current_handler.get(None)
+        if handler is None:
+            raise ImproperlyConfigured(
+                f"protocols['{self._protocol}'] runs below an ASGIHandler only. "
+                "Call what get_asgi_application() returns."
+            )
+        await handler.serve_own(self._protocol, scope, receive, send)
 
 
-for _scope_type in ("http", "lifespan", "websocket"):
-    common_protocols.register(_scope_type, _own_protocol)
+for _protocol in ("http", "lifespan", "websocket"):
+    common_protocols.register(_protocol, _OwnProtocol(_protocol))

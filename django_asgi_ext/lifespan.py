@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
@@ -81,6 +82,8 @@ class Lifespan:
     def _enter(self) -> AbstractAsyncContextManager[dict[str, Any] | None]:
         manager = nullcontext() if self._manager is None else self._manager()
         if not isinstance(manager, AbstractAsyncContextManager):
+            if inspect.iscoroutine(manager):
+                manager.close()
             raise TypeError(
                 f"lifespan returned {manager!r}, which is no async context manager. "
                 "Put @contextlib.asynccontextmanager above the function."

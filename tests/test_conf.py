@@ -15,7 +15,7 @@ from django_asgi_ext.checks import check_settings
 
 KNOWN = (
     "The settings are: CLOSE_TIMEOUT, MAX_MESSAGE_SIZE, PROTOCOLS, "
-    "REQUIRE_ORIGIN, THREADS."
+    "REQUIRE_ORIGIN, SHUTDOWN_SPREAD, SHUTDOWN_TIMEOUT, THREADS."
 )
 
 
@@ -38,6 +38,8 @@ def test_nothing_set():
     assert conf.require_origin() is False
     assert conf.max_message_size() == 1024 * 1024
     assert conf.close_timeout() == 5
+    assert conf.shutdown_timeout() == 3
+    assert conf.shutdown_spread() == 0.5
     assert conf.threads() == min(32, (os.cpu_count() or 1) + 4)
     assert conf.protocols() == {}
 
@@ -50,6 +52,8 @@ def test_everything_set():
             "REQUIRE_ORIGIN": True,
             "MAX_MESSAGE_SIZE": 10,
             "CLOSE_TIMEOUT": 0.5,
+            "SHUTDOWN_TIMEOUT": 2.5,
+            "SHUTDOWN_SPREAD": 0,
             "THREADS": 3,
         }
     ):
@@ -58,6 +62,8 @@ def test_everything_set():
         assert conf.require_origin() is True
         assert conf.max_message_size() == 10
         assert conf.close_timeout() == 0.5
+        assert conf.shutdown_timeout() == 2.5
+        assert conf.shutdown_spread() == 0
         assert conf.threads() == 3
 
 
@@ -101,6 +107,8 @@ def test_unknown_key(name):
             "a number of seconds above 0",
             [0, -1, True, "5", float("nan"), [5]],
         ),
+        ("SHUTDOWN_TIMEOUT", "a number of seconds above 0", [0, -1, True, "5"]),
+        ("SHUTDOWN_SPREAD", "a number of seconds", [-1, True, False, "5", [0]]),
         ("THREADS", "a whole number of threads above 0", [0, -1, 1.5, True, "4"]),
     ],
 )

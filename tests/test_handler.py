@@ -5,7 +5,6 @@ import sys
 
 import pytest
 from asgiref.testing import ApplicationCommunicator
-from conftest import Peer, websocket_scope
 from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 from django.core.handlers import asgi
 from django.http import (
@@ -17,6 +16,7 @@ from django.http import (
 )
 from django.test import override_settings
 from django.urls import path
+from peer import Peer, websocket_scope
 from project.http import http_scope, request, request_events
 
 import django_asgi_ext

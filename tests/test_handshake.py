@@ -279,7 +279,7 @@ async def test_request(connect):
             isinstance(socket.request, ASGIRequest),
             socket.request.method,
             socket.request.scheme,
-            socket.request.build_absolute_uri(),
+            socket.request.build_absolute_uri("/page/"),
             socket.request.headers["Upgrade"],
             socket.request.META["REMOTE_ADDR"],
         ]
@@ -288,7 +288,7 @@ async def test_request(connect):
         True,
         "GET",
         "http",
-        "http://testserver/ws/?a=1",
+        "http://testserver/page/",
         "websocket",
         "127.0.0.1",
     ]
@@ -296,8 +296,18 @@ async def test_request(connect):
 
 async def test_request_over_tls(connect):
     """Over wss the request is a secure one."""
-    view = tells(lambda s: [s.request.is_secure(), s.request.build_absolute_uri()])
-    assert await told(connect(view, scheme="wss")) == [True, "https://testserver/ws/"]
+    view = tells(lambda s: [s.request.is_secure(), s.request.build_absolute_uri("/a/")])
+    assert await told(connect(view, scheme="wss")) == [True, "https://testserver/a/"]
+
+
+async def test_uri(connect):
+    """The absolute URI of a handshake is that of its WebSocket."""
+    view = tells(lambda socket: socket.request.build_absolute_uri())
+    peer = connect(view, query_string=b"a=1")
+    assert await told(peer) == "ws://testserver/ws/?a=1"
+    peer = connect(view, scheme="wss", headers={"host": "http.testserver"})
+    with override_settings(ALLOWED_HOSTS=["*"]):
+        assert await told(peer) == "wss://http.testserver/ws/"
 
 
 async def test_request_has_an_empty_body(connect):
@@ -934,6 +944,29 @@ async def test_headers_of_middleware(connect, middleware):
     }
 
 
+async def test_cookies_of_middleware_on_a_denial(connect, middleware):
+    """Cookies of middleware go out with a denial by the view, beside its own."""
+
+    def decorate(get_response):
+        def middleware(request):
+            response = get_response(request)
+            response.set_cookie("a", "middleware")
+            response.set_cookie("b", "middleware")
+            return response
+
+        return middleware
+
+    @websocket
+    async def view(socket):
+        response = HttpResponse(status=403)
+        response.set_cookie("b", "view")
+        return response
+
+    middleware(decorate)
+    _, headers, _ = await connect(view).denied()
+    assert sorted(headers["set-cookie"]) == ["a=middleware; Path=/", "b=view; Path=/"]
+
+
 async def test_security_headers(connect):
     """What the middleware of startproject sets goes out, and nothing of a body."""
     peer = connect(echo)
@@ -1412,7 +1445,7 @@ async def test_daphne(connect):
 
 async def test_granian(connect):
     """A handshake of granian has its ports as str, and a state of the server."""
-    view = tells(lambda s: s.request.build_absolute_uri())
+    view = tells(lambda s: s.request.build_absolute_uri("/a/"))
     headers = {"host": None}
     peer = connect(
         view,
@@ -1421,7 +1454,7 @@ async def test_granian(connect):
         headers=headers,
         state={},
     )
-    assert await told(peer) == "http://127.0.0.1:8000/ws/"
+    assert await told(peer) == "http://127.0.0.1:8000/a/"
 
 
 async def test_http_2(connect):

@@ -5,9 +5,9 @@ from contextlib import asynccontextmanager, contextmanager
 
 import pytest
 from asgiref.testing import ApplicationCommunicator
-from conftest import Peer, websocket_scope
 from django.http import JsonResponse
 from django.urls import path
+from peer import Peer, websocket_scope
 from project.http import request
 
 from django_asgi_ext import ASGIHandler, get_asgi_application, websocket
@@ -133,7 +133,7 @@ async def test_start_twice():
         assert await server.startup() == STARTED
         assert application.lifespan.state == {"pool": 1}
         assert await server.shutdown() == STOPPED
-        assert application.lifespan.state == {}
+        assert application.lifespan.state is None
 
 
 async def test_state_of_the_server(states):
@@ -275,13 +275,29 @@ async def test_fail_without_text():
     await server.wait(timeout=5)
 
 
-async def test_no_state_after_shutdown(states):
+async def test_no_state_after_shutdown(urls):
     """After the shutdown the state is gone, with whatever is in it."""
+    urls(path("", lambda request: JsonResponse({"state": "state" in request.scope})))
     application = ASGIHandler(lifespan=yields({"pool": 1}))
     server = Server(application)
     await server.startup()
+    assert (await request(application))[2] == '{"state": true}'
     await server.shutdown()
+    assert (await request(application))[2] == '{"state": false}'
+
+
+async def test_no_socket_after_shutdown(states):
+    """After the shutdown no socket is let in, until the next startup."""
+    application = ASGIHandler()
+    server = Server(application)
+    await server.startup()
+    await server.shutdown()
+    peer = Peer(application, websocket_scope())
+    assert (await peer.denied())[0] == 503
+    server = Server(application)
+    await server.startup()
     assert await states(application) == ("null", '{"state": null}')
+    await server.shutdown()
 
 
 async def test_cancel():
@@ -303,7 +319,7 @@ async def test_cancel():
     with pytest.raises(asyncio.CancelledError):
         await server.future
     assert left == [asyncio.CancelledError]
-    assert application.lifespan.state == {}
+    assert application.lifespan.state is None
     assert server.output_queue.empty()
 
 

@@ -3,12 +3,12 @@
 import logging
 
 import pytest
-from conftest import Peer, websocket_scope
 from django.core.exceptions import DisallowedHost
 from django.http import HttpResponse
 from django.middleware.csrf import CsrfViewMiddleware
 from django.test import RequestFactory, override_settings
 from django.urls import path
+from peer import Peer, websocket_scope
 
 from django_asgi_ext import ASGIHandler, WebSocketView, websocket
 from django_asgi_ext.websockets import origin

@@ -14,7 +14,6 @@ from types import ModuleType
 
 import pytest
 from asgiref.sync import AsyncToSync
-from conftest import websocket_scope
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse
 from django.test import override_settings
@@ -26,6 +25,7 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
+from peer import websocket_scope
 from virtual_time import InlineExecutor, VirtualTimeLoop
 
 from django_asgi_ext import (

@@ -120,6 +120,12 @@ class WebSocketHandler(BaseHandler):
             if transport.state is State.CONNECTING:
                 await self._deny(socket, transport, response, answer)
             else:
+                if answer is not None:
+                    logger.warning(
+                        "%s returned %r after it had accepted. Nobody gets it.",
+                        view_name(socket.request.view),
+                        answer,
+                    )
                 await transport.close(endings.NORMAL_CLOSURE, "")
 
     async def _result(
@@ -268,7 +274,7 @@ class WebSocketHandler(BaseHandler):
             log_response(
                 "%s: %s",
                 response.reason_phrase,
-                request.path,
+                printable(request.path),
                 response=response,  # type: ignore[arg-type]
                 request=request,
             )
@@ -277,9 +283,12 @@ class WebSocketHandler(BaseHandler):
     def _response_for(
         self, request: WebSocketRequest, error: Exception
     ) -> HttpResponseBase:
-        error = endings.single(error)  # type: ignore[assignment]
         try:
-            response = self.process_exception_by_middleware(error, request)
+            try:
+                raise endings.single(error)
+            except Exception as single:
+                error = single
+                response = self.process_exception_by_middleware(error, request)
         except Exception as raised:
             # Up to Django 3.0 what no middleware answers is raised again.
             return response_for_exception(request, raised)
@@ -320,7 +329,11 @@ def _no_websocket_view(request: WebSocketRequest, *args: Any, **kwargs: Any) -> 
     )
     response = response_for_exception(request, Http404(hint))
     log_response(
-        "Not Found: %s (%s)", request.path, hint, response=response, request=request
+        "Not Found: %s (%s)",
+        printable(request.path),
+        hint,
+        response=response,
+        request=request,
     )
     return response
 
@@ -329,8 +342,8 @@ def _refuse_origin(request: WebSocketRequest) -> HttpResponseBase:
     response = HttpResponseForbidden()
     log_response(
         "Forbidden (Origin %s is not allowed): %s",
-        request.META.get("HTTP_ORIGIN", "(none)"),
-        request.path,
+        printable(request.META.get("HTTP_ORIGIN", "(none)")),
+        printable(request.path),
         response=response,
         request=request,
         logger=security_logger,
