@@ -40,10 +40,17 @@ class Inbox:
     ``on_disconnect`` is called when the reader, and not next(), has seen it.
     """
 
-    def __init__(self, receive: Receive, on_disconnect: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        receive: Receive,
+        on_disconnect: Callable[[], None],
+        may_cancel: bool = True,
+    ) -> None:
         self.disconnect: Event | None = None
         self._on_disconnect = on_disconnect
         self._receive = receive
+        # Else next() leaves receive() to the reader, which is not cancelled.
+        self._may_cancel = may_cancel
         self._loop = asyncio.get_running_loop()
         self._events: deque[Event] = deque()
         self._size = 0
@@ -73,7 +80,7 @@ class Inbox:
             self._size -= _size(event)
         elif self.disconnect is not None:
             return self.disconnect
-        elif self._reader is not None:
+        elif self._reader is not None or not self._may_cancel:
             event = await self._wait_for_reader()
         else:
             # Direct: this task waits in the server's receive() itself.
@@ -143,6 +150,7 @@ class Inbox:
     async def _wait_for_reader(self) -> Event:
         self._receiver = current_task(self._loop)
         self._arrival = self._loop.create_future()
+        self._read_ahead()
         try:
             await self._arrival
         except asyncio.CancelledError as error:

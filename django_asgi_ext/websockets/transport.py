@@ -13,6 +13,7 @@ from dataclasses import replace
 from django_asgi_ext import conf
 from django_asgi_ext.exceptions import ConnectionClosed
 from django_asgi_ext.protocols import Event, Receive, Scope, Send
+from django_asgi_ext.servers import server_of
 from django_asgi_ext.websockets.endings import INTERNAL_ERROR, SERVICE_RESTART
 from django_asgi_ext.websockets.inbox import Inbox
 from django_asgi_ext.websockets.response import Denial
@@ -48,8 +49,9 @@ class Transport:
         self.told = False
         # Called when the peer has left while the view does not look.
         self.on_peer_left = _nothing
-        self.inbox = Inbox(receive, self._peer_left)
-        self.asgi_send = send
+        server = server_of(send)
+        self.inbox = Inbox(receive, self._peer_left, server.may_cancel_receive)
+        self.asgi_send = server.send
         # How long a closing handshake may take, in seconds.
         self._patience = conf.close_timeout()
         # The websocket.close that is to be sent.

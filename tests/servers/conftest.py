@@ -4,7 +4,9 @@ import pytest
 from serving import ENVIRONMENT, Server
 
 
-@pytest.fixture(scope="module", params=["hypercorn"])
+@pytest.fixture(
+    scope="module", params=["hypercorn", "uvicorn", "granian", "daphne", "gunicorn"]
+)
 def server(request, tmp_path_factory):
     """Run the project in served.py on a server."""
     running = Server(

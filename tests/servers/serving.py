@@ -15,8 +15,43 @@ HERE = Path(__file__).parent
 # For the project in served.py.
 ENVIRONMENT = {"PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent), *sys.path])}
 
+# What a server cannot do, whatever the application sends.
+DENIES_WITH_403_ONLY = {"daphne", "gunicorn"}
+DROPS_HEADERS_OF_ACCEPT = {"granian"}
+DROPS_COOKIES_OF_DENIAL_BUT_ONE = {"granian"}
+HAS_NO_LIFESPAN = {"daphne"}
+
 COMMANDS = {
     "hypercorn": ["-m", "hypercorn", "--bind", "127.0.0.1:{port}", "{application}"],
+    "uvicorn": [
+        "-m",
+        "uvicorn",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "{port}",
+        "{application}",
+    ],
+    "granian": [
+        "-m",
+        "granian",
+        "--interface",
+        "asgi",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "{port}",
+        "{application}",
+    ],
+    "gunicorn": [
+        "-m",
+        "gunicorn",
+        "--worker-class",
+        "asgi",
+        "--bind",
+        "127.0.0.1:{port}",
+        "{application}",
+    ],
     "daphne": [
         "-m",
         "daphne",
@@ -40,6 +75,7 @@ class Server:
     """One running server; what it logs is in ``log``."""
 
     def __init__(self, name, application, folder, env, *options):
+        self.name = name
         self.port = free_port()
         self.log_path = folder / f"{name}.log"
         command = [
