@@ -6,16 +6,21 @@ with it. So its synchronous code (the handshake, the ORM, sync_to_async) runs in
 units: a unit begins with the first call, stays on one thread, and ends when the
 socket goes back to waiting for a message. Around it Django's
 close_old_connections() runs in that thread, as around a request.
+
+Threads that all compute only take the interpreter's lock from each other. So
+while one makes progress, units wait for it, in order; a further thread is taken
+when those at work seem to wait for something, as a database.
 """
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import logging
+import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from threading import Lock
 from typing import Any, Protocol
 
@@ -27,41 +32,137 @@ from django_asgi_ext import conf
 
 logger = logging.getLogger("django_asgi_ext.threads")
 
+# How long a call may run before its thread counts as waiting, and how often it
+# is looked whether another thread is needed, in seconds.
+_TICK = 0.01
+
+
+class _Worker:
+    """One thread."""
+
+    def __init__(self, number: int) -> None:
+        self.executor = ThreadPoolExecutor(1, f"django-asgi-ext-{number}")
+        # Whether the thread looks for calls, and since when it is in one.
+        self.is_working = False
+        self.since = 0.0
+
 
 class WorkerThreads:
     """A bounded set of threads, started as they are needed."""
 
     def __init__(self, size: int) -> None:
-        # Guards the units as well: a unit and its thread change together.
+        # Guards the workers and units as well: they change together.
         self.lock = Lock()
         self._size = size
         self._started = 0
         # Last in, first out: the thread that ran last is the warmest.
-        self._free: list[ThreadPoolExecutor] = []
+        self._free: list[_Worker] = []
+        self._leased: set[_Worker] = set()
         self._waiting: deque[WorkUnit] = deque()
+        self._ticker: tuple[asyncio.AbstractEventLoop, float, float] | None = None
 
-    def lease(self, unit: WorkUnit) -> ThreadPoolExecutor | None:
+    def lease(self, unit: WorkUnit) -> None:
         """
-        Return a thread, or None: the unit then waits, in order, to be given one.
+        Give a unit a thread, now or when it is its turn.
 
         Call it with the lock held.
         """
-        if self._free:
-            return self._free.pop()
-        if self._started < self._size:
-            self._started += 1
-            return ThreadPoolExecutor(1, f"django-asgi-ext-{self._started}")
+        if not self._waiting and not self._makes_progress() and self._begin(unit):
+            return
         self._waiting.append(unit)
-        return None
+        self._tick_later()
 
-    def end(self, worker: ThreadPoolExecutor) -> None:
-        """End a unit, in its thread: close what is old and pass the thread on."""
-        _close_old_connections()
+    def work(self, worker: _Worker, unit: WorkUnit) -> None:
+        """Run the calls of a unit and, once it has ended, those of the next."""
+        following: WorkUnit | None = unit
+        while following is not None:
+            unit = following
+            while (call := self._next_call(worker, unit)) is not None:
+                call()
+            if unit.worker is worker:
+                # It goes on: the thread stays with it.
+                return
+            _close_old_connections()
+            following = self._next_unit(worker)
+
+    def _next_call(self, worker: _Worker, unit: WorkUnit) -> Callable[[], None] | None:
+        with self.lock:
+            worker.since = time.monotonic()
+            if unit.calls:
+                return unit.calls.popleft()
+            if unit.is_ending:
+                unit.worker = None
+                unit.is_busy = False
+            else:
+                worker.is_working = False
+            return None
+
+    def _next_unit(self, worker: _Worker) -> WorkUnit | None:
         with self.lock:
             if self._waiting:
-                self._waiting.popleft().begin(worker)
-            else:
-                self._free.append(worker)
+                unit = self._waiting.popleft()
+                unit.worker = worker
+                return unit
+            worker.is_working = False
+            self._leased.discard(worker)
+            self._free.append(worker)
+            return None
+
+    def _begin(self, unit: WorkUnit) -> bool:
+        if self._free:
+            worker = self._free.pop()
+        elif self._started < self._size:
+            self._started += 1
+            worker = _Worker(self._started)
+        else:
+            return False
+        self._leased.add(worker)
+        unit.worker = worker
+        worker.executor.submit(_close_old_connections)
+        self.wake(worker, unit)
+        return True
+
+    def wake(self, worker: _Worker, unit: WorkUnit) -> None:
+        """Let a thread look for calls of its unit. Call it with the lock held."""
+        if not worker.is_working:
+            worker.is_working = True
+            worker.since = time.monotonic()
+            worker.executor.submit(self.work, worker, unit)
+
+    def _makes_progress(self) -> bool:
+        now = time.monotonic()
+        return any(
+            worker.is_working and now - worker.since < _TICK for worker in self._leased
+        )
+
+    def _tick_later(self) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            # Nobody to wake us up: do not save threads.
+            while self._waiting and self._begin(self._waiting[0]):
+                self._waiting.popleft()
+            return
+        # One of a loop that has been closed would never fire.
+        if self._ticker is None or self._ticker[0].is_closed():
+            self._ticker = (loop, time.monotonic(), time.process_time())
+            loop.call_later(_TICK, self._tick)
+
+    def _tick(self) -> None:
+        with self.lock:
+            assert self._ticker is not None
+            _, since, computed = self._ticker
+            self._ticker = None
+            # Less than half of the time computing: they wait for something else.
+            idles = time.process_time() - computed < (time.monotonic() - since) / 2
+            if idles or not self._makes_progress():
+                # As many again as there are, for the load may just have begun.
+                for _ in range(max(1, len(self._leased))):
+                    if not self._waiting or not self._begin(self._waiting[0]):
+                        break
+                    self._waiting.popleft()
+            if self._waiting:
+                self._tick_later()
 
 
 class Unit(Protocol):
@@ -73,6 +174,9 @@ class Unit(Protocol):
     def end(self) -> None:
         """End the unit, as soon as its last call is done."""
 
+    def end_after_next(self) -> None:
+        """Let the next unit end by itself, after its first call."""
+
 
 class WorkUnit(Executor):
     """
@@ -83,64 +187,49 @@ class WorkUnit(Executor):
 
     def __init__(self, threads: WorkerThreads) -> None:
         self.is_busy = False
+        self.is_ending = False
+        self.worker: _Worker | None = None
+        self.calls: deque[Callable[[], None]] = deque()
         self._threads = threads
-        self._worker: ThreadPoolExecutor | None = None
-        self._calls: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
-        self._unfinished = 0
-        self._ending = False
+        self._ends_after_next = False
 
     def submit(
         self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
     ) -> Future[Any]:
         """Run a call in the unit's thread; the first one begins a unit."""
         future: Future[Any] = Future()
+        call = functools.partial(fn, *args, **kwargs)
         with self._threads.lock:
-            begins = not self.is_busy
-            self.is_busy = True
-            self._ending = False
-            self._unfinished += 1
-            self._calls.append((future, functools.partial(fn, *args, **kwargs)))
-            if self._worker is not None:
-                self._worker.submit(self._run)
-            elif begins:
-                worker = self._threads.lease(self)
-                if worker is not None:
-                    self.begin(worker)
+            self.is_ending, self._ends_after_next = self._ends_after_next, False
+            self.calls.append(functools.partial(_run, future, call))
+            if not self.is_busy:
+                self.is_busy = True
+                self._threads.lease(self)
+            elif self.worker is not None:
+                self._threads.wake(self.worker, self)
         return future
-
-    def begin(self, worker: ThreadPoolExecutor) -> None:
-        """Take the thread that the unit waited for. Call it with the lock held."""
-        self._worker = worker
-        worker.submit(_close_old_connections)
-        for _ in range(len(self._calls)):
-            worker.submit(self._run)
 
     def end(self) -> None:
         """End the unit, as soon as its last call is done."""
         with self._threads.lock:
-            self._ending = True
-            self._end_if_idle()
+            self.is_ending = True
+            if self.worker is not None:
+                self._threads.wake(self.worker, self)
 
-    def _run(self) -> None:
-        with self._threads.lock:
-            future, call = self._calls.popleft()
-        # False: who waited for it was cancelled before it began.
-        if future.set_running_or_notify_cancel():
-            try:
-                result = call()
-            except BaseException as error:
-                future.set_exception(error)
-            else:
-                future.set_result(result)
-        with self._threads.lock:
-            self._unfinished -= 1
-            self._end_if_idle()
+    def end_after_next(self) -> None:
+        """Let the next unit end by itself, after its first call."""
+        self._ends_after_next = True
 
-    def _end_if_idle(self) -> None:
-        if self._ending and not self._unfinished and self._worker is not None:
-            worker, self._worker = self._worker, None
-            self.is_busy = False
-            worker.submit(self._threads.end, worker)
+
+def _run(future: Future[Any], call: Callable[[], Any]) -> None:
+    # False: who waited for it was cancelled before it began.
+    if future.set_running_or_notify_cancel():
+        try:
+            result = call()
+        except BaseException as error:
+            future.set_exception(error)
+        else:
+            future.set_result(result)
 
 
 class _CallersThread:
@@ -151,26 +240,35 @@ class _CallersThread:
     def end(self) -> None:
         """Nothing was leased."""
 
+    def end_after_next(self) -> None:
+        """Nothing will be leased."""
 
-@asynccontextmanager
-async def work_units() -> AsyncIterator[Unit]:
+
+class WorkUnits:
     """
     Run the thread-sensitive code of one socket in work units.
 
     Tasks that are started inside must end inside: their synchronous calls raise
     RuntimeError after it.
     """
-    # Somebody further up waits in a thread of his own, as in Django's TestCase:
-    # his transaction is seen only on that thread, so everything runs there.
-    if getattr(AsyncToSync.executors, "current", None) is not None:
-        yield _CallersThread()
-        return
-    unit = WorkUnit(_worker_threads())
-    try:
-        async with ThreadSensitiveContext(executor=unit):
-            yield unit
-    finally:
-        unit.end()
+
+    async def __aenter__(self) -> Unit:
+        """Return the units of the socket."""
+        # Somebody further up waits in a thread of his own, as in Django's
+        # TestCase: his transaction is seen only on that thread.
+        if getattr(AsyncToSync.executors, "current", None) is not None:
+            self._context = None
+            return _CallersThread()
+        self._unit = WorkUnit(_worker_threads())
+        self._context = ThreadSensitiveContext(executor=self._unit)
+        await self._context.__aenter__()  # type: ignore[no-untyped-call]
+        return self._unit
+
+    async def __aexit__(self, *exc_info: Any) -> None:
+        """End the last unit."""
+        if self._context is not None:
+            await self._context.__aexit__(*exc_info)  # type: ignore[no-untyped-call]
+            self._unit.end()
 
 
 _threads: WorkerThreads | None = None

@@ -10,7 +10,7 @@ from django.db import connection
 from django.test import override_settings
 
 from django_asgi_ext import threads
-from django_asgi_ext.threads import WorkerThreads, WorkUnit, work_units
+from django_asgi_ext.threads import WorkerThreads, WorkUnit, WorkUnits
 
 
 def idle(pool):
@@ -122,9 +122,9 @@ async def test_no_more_threads_than_the_bound():
     for unit in units:
         futures.append(unit.submit(lambda: (barrier.wait(5), threading.get_ident())))
         unit.end()
-    done, _ = wait(futures, 10)
-    assert len({future.result()[1] for future in done}) == 3
-    assert len(done) == 9
+    async with asyncio.timeout(10):
+        results = await asyncio.gather(*map(asyncio.wrap_future, futures))
+    assert len({ident for _, ident in results}) == 3
 
 
 async def test_close_old_connections_after_each_unit():
@@ -159,8 +159,8 @@ async def test_failing_to_close_is_logged_and_the_thread_goes_on(caplog, monkeyp
 
 
 async def test_work_units_carry_sync_to_async():
-    """Inside work_units() sync_to_async runs on the unit's thread."""
-    async with work_units() as unit:
+    """Inside WorkUnits() sync_to_async runs on the unit's thread."""
+    async with WorkUnits() as unit:
         first = await sync_to_async(threading.get_ident)()
         assert unit.is_busy
         assert await sync_to_async(threading.get_ident)() == first
@@ -173,7 +173,7 @@ def test_work_units_keep_to_a_thread_that_waits():
     """Below async_to_sync, as in a TestCase, calls run on the thread that waits."""
 
     async def inside():
-        async with work_units() as unit:
+        async with WorkUnits() as unit:
             ident = await sync_to_async(threading.get_ident)()
             assert not unit.is_busy
             unit.end()
@@ -198,7 +198,7 @@ async def test_number_of_threads_is_a_setting():
         barrier = threading.Barrier(2)
 
         async def connection_of_its_own():
-            async with work_units():
+            async with WorkUnits():
                 await sync_to_async(barrier.wait)(5)
                 return await sync_to_async(threading.get_ident)()
 

@@ -28,7 +28,7 @@ from django.utils.log import log_response
 from django_asgi_ext.exceptions import InvalidJSON
 from django_asgi_ext.protocols import Receive, Scope, Send
 from django_asgi_ext.signals import emit, websocket_disconnected
-from django_asgi_ext.threads import Unit, work_units
+from django_asgi_ext.threads import Unit, WorkUnits
 from django_asgi_ext.websockets import endings, origin
 from django_asgi_ext.websockets.connection import WebSocket, printable
 from django_asgi_ext.websockets.connections import connections
@@ -62,6 +62,7 @@ class WebSocketHandler(BaseHandler):
     def __init__(self) -> None:
         super().__init__()
         self.load_middleware()
+        self._shake_hands_in_thread = sync_to_async(self._shake_hands)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection, from the opening handshake to the last close."""
@@ -74,7 +75,7 @@ class WebSocketHandler(BaseHandler):
             await transport.abandon()
             return
         set_script_prefix(script_prefix(scope))
-        async with work_units() as unit:
+        async with WorkUnits() as unit:
             try:
                 await self._serve(scope, transport, unit)
             except asyncio.CancelledError:
@@ -85,8 +86,8 @@ class WebSocketHandler(BaseHandler):
                 await transport.finish()
 
     async def _serve(self, scope: Scope, transport: Transport, unit: Unit) -> None:
-        answer = await sync_to_async(self._shake_hands)(scope)
-        unit.end()
+        unit.end_after_next()
+        answer = await self._shake_hands_in_thread(scope)
         if isinstance(answer, Denial):
             await transport.deny(answer)
             return

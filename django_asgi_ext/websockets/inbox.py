@@ -102,6 +102,8 @@ class Inbox:
     def stop(self) -> None:
         """Read nothing more; nobody is interested in this connection now."""
         self._stopped = True
+        # It leads back to whoever holds this.
+        self._on_disconnect = _nothing
         self.unwatch()
         if self._reader is not None:
             self._reader.cancel()
@@ -205,6 +207,10 @@ class Inbox:
                 self._arrival.set_result(None)
         if self.disconnect is not None and self._receiver is None:
             self._on_disconnect()
+
+
+def _nothing() -> None:
+    pass
 
 
 def _size(event: Event) -> int:

@@ -1,12 +1,10 @@
 """Real servers, each in a process of its own."""
 
 import pytest
-from serving import ENVIRONMENT, Server
+from serving import COMMANDS, ENVIRONMENT, Server
 
 
-@pytest.fixture(
-    scope="module", params=["hypercorn", "uvicorn", "granian", "daphne", "gunicorn"]
-)
+@pytest.fixture(scope="module", params=list(COMMANDS))
 def server(request, tmp_path_factory):
     """Run the project in served.py on a server."""
     running = Server(

@@ -49,14 +49,21 @@ async def end_of(websocket):
 
 
 @pytest.mark.parametrize(
-    "options", [(), ("--workers", "2"), ("--worker-class", "uvloop")], ids=" ".join
+    "command",
+    [
+        "hypercorn",
+        "hypercorn --workers 2",
+        "hypercorn --worker-class uvloop",
+        "uvicorn",
+        "granian",
+        "daphne",
+        "gunicorn",
+    ],
 )
 @pytest.mark.parametrize("signal_name", ["SIGTERM", "SIGINT"])
-async def test_shutdown(start, options, signal_name):
+async def test_shutdown(start, command, signal_name):
     """Each peer sees 1012 within a second, each view cleans up, then comes lifespan."""
-    if "uvloop" in options:
-        pytest.importorskip("uvloop", reason="uvloop is not installed")
-    server = start("hypercorn", *options)
+    server = start(*command.split())
     websockets = await open_all(server, 40)
     ends = [asyncio.ensure_future(end_of(websocket)) for websocket in websockets]
 

@@ -1,0 +1,1 @@
+"""One module each: an ASGI application that serves /hello/ and /echo/."""

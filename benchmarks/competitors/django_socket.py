@@ -1,0 +1,22 @@
+"""django-socket, which serves WebSockets through a patched ASGIHandler."""
+
+from django.core.asgi import get_asgi_application
+from django_socket import ws
+
+from competitors import project
+
+project.configure("django_socket")
+application = get_asgi_application()
+
+
+@ws("hello/")
+async def hello(socket):
+    await socket.send(socket.user.get_username())
+    async for _ in socket:
+        pass
+
+
+@ws("echo/")
+async def echo(socket):
+    async for message in socket:
+        await socket.send(message.text)
