@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import logging
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
-from django_asgi_ext import conf, servers
+from django_asgi_ext import servers
 from django_asgi_ext.protocols import Receive, Scope, Send
-from django_asgi_ext.websockets.connections import connections, forget_connections
+from django_asgi_ext.websockets.connections import close_all, forget_connections
 
 logger = logging.getLogger("django_asgi_ext.lifespan")
 
@@ -41,9 +40,7 @@ class Lifespan:
         """Answer lifespan.startup and lifespan.shutdown."""
         await receive()
         forget_connections()
-        asked = servers.survive_sigterm(
-            send, lambda: connections().stop(), 2 * _longest_shutdown()
-        )
+        asked = servers.survive_sigterm(send, close_all)
         phase = "startup"
         answer = {"type": "lifespan.shutdown.complete"}
         try:
@@ -56,7 +53,8 @@ class Lifespan:
                 await send({"type": "lifespan.startup.complete"})
                 await receive()
                 asked()
-                await self._close_connections()
+                # Most servers have seen to it, some leave it to the application.
+                await close_all()
             if phase == "startup":
                 # The manager has kept the exception to itself.
                 raise TypeError("lifespan must yield a dict or None.")
@@ -70,15 +68,6 @@ class Lifespan:
             self.state = None
         await send(answer)
 
-    async def _close_connections(self) -> None:
-        # Most servers have done so, some leave it to the application.
-        connections().stop()
-        try:
-            async with asyncio.timeout(_longest_shutdown()):
-                await connections().wait_until_empty()
-        except TimeoutError:
-            logger.error("Connections are left open at the end of the application.")
-
     def _enter(self) -> AbstractAsyncContextManager[dict[str, Any] | None]:
         manager = nullcontext() if self._manager is None else self._manager()
         if not isinstance(manager, AbstractAsyncContextManager):
@@ -89,11 +78,6 @@ class Lifespan:
                 "Put @contextlib.asynccontextmanager above the function."
             )
         return manager
-
-
-def _longest_shutdown() -> float:
-    """Return how long the connections may take to end, in seconds."""
-    return conf.shutdown_spread() + conf.shutdown_timeout() + 2
 
 
 def _checked(state: object) -> dict[str, Any] | None:

@@ -6,11 +6,12 @@ its asyncio worker waits for all of them before it goes on. Besides, with severa
 workers the main process sends SIGTERM to the others as soon as one has ended,
 and they die of it in the middle of their work.
 
-Granian loses messages when its receive() is cancelled, and its worker aborts
-when a denial has two headers of one name.
+Granian loses messages when its receive() is cancelled, its worker aborts when a
+denial has two headers of one name, and it shuts down without a close frame.
 
 Daphne drops the headers of an accept, empty messages and close reasons, and
-refuses most close codes. What it is built on can do all of that.
+refuses most close codes. What it is built on can do all of that. It shuts down
+without a close frame as well, and gunicorn waits half a minute before it does.
 
 A server is known by its send(). Behind middleware that wraps it, it is unknown
 and taken for one that does everything right.
@@ -22,11 +23,14 @@ import asyncio
 import functools
 import os
 import signal
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from django_asgi_ext.protocols import Event, Send
+
+CloseAll = Callable[[], Coroutine[Any, Any, None]]
 
 
 @dataclass(frozen=True)
@@ -103,24 +107,60 @@ def _is_connecting(protocol: Any) -> bool:
     return bool(protocol.state == protocol.STATE_CONNECTING)
 
 
-def watch_shutdown(callback: Callable[[], None]) -> None:
-    """Call a function when the server on the running loop begins to shut down."""
+def watch_shutdown(close_all: CloseAll) -> None:
+    """
+    Close all connections when the server on the running loop begins to shut down.
+
+    Call it in a connection: before there is one, a server may not run yet.
+    """
+    loop = asyncio.get_running_loop()
     for task in asyncio.all_tasks():
         code = getattr(task.get_coro(), "cr_code", None)
-        if code is not None and code.co_name == "raise_shutdown":
+        if code is None:
+            continue
+        if code.co_name == "raise_shutdown":
             # Hypercorn's own wait for the signal.
-            task.add_done_callback(lambda _: callback())
+            task.add_done_callback(lambda _: _start(loop, close_all))
+        elif code.co_name == "_serve" and "gunicorn" in code.co_filename:
+            worker = task.get_coro().cr_frame.f_locals["self"]  # type: ignore[union-attr]
+            _start(loop, functools.partial(_when_dead, worker, close_all))
+    if "daphne.server" in sys.modules:
+        from twisted.internet import defer, reactor as _reactor
+
+        reactor: Any = _reactor
+        if reactor.running:
+            # Twisted waits for what a trigger returns.
+            reactor.addSystemEventTrigger(
+                "before",
+                "shutdown",
+                lambda: defer.Deferred.fromFuture(_start(loop, close_all)),
+            )
 
 
-def survive_sigterm(
-    send: Send, callback: Callable[[], None], patience: float
-) -> Callable[[], None]:
+# The loop keeps only weak references to its tasks.
+_tasks: set[asyncio.Task[None]] = set()
+
+
+def _start(loop: asyncio.AbstractEventLoop, function: CloseAll) -> asyncio.Task[None]:
+    task = loop.create_task(function())
+    _tasks.add(task)
+    task.add_done_callback(_tasks.discard)
+    return task
+
+
+async def _when_dead(worker: Any, close_all: CloseAll) -> None:
+    """Wait for gunicorn's worker, which tells nobody that it shuts down."""
+    while worker.alive:
+        await asyncio.sleep(0.1)
+    await close_all()
+
+
+def survive_sigterm(send: Send, close_all: CloseAll) -> Callable[[], None]:
     """
     Let a worker of hypercorn finish what it does when its main process ends it.
 
-    Call the function on SIGTERM, and die of the signal after all if the worker
-    has not been asked to shut down after so many seconds of patience. Return a
-    function that says that it has been.
+    On SIGTERM it closes all connections, and dies of the signal after all if it
+    is not asked to shut down. Return a function that says that it has been.
     """
     server = type(getattr(send, "__self__", None)).__module__
     if (
@@ -129,24 +169,61 @@ def survive_sigterm(
     ):
         return _nothing
     loop = asyncio.get_running_loop()
-    timer: asyncio.TimerHandle | None = None
+    closing: asyncio.Task[None] | None = None
 
     def on_signal() -> None:
-        nonlocal timer
-        callback()
-        if timer is None:
-            timer = loop.call_later(patience, die)
+        nonlocal closing
+        if closing is None:
+            closing = _start(loop, close_and_die)
 
-    def die() -> None:
+    async def close_and_die() -> None:
+        await close_all()
+        # Its own way to end begins within a tenth of a second.
+        await asyncio.sleep(1)
         loop.remove_signal_handler(signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGTERM)
 
     def asked() -> None:
-        if timer is not None:
-            timer.cancel()
+        if closing is not None:
+            closing.cancel()
 
     loop.add_signal_handler(signal.SIGTERM, on_signal)
     return asked
+
+
+def prepare_granian(close_all: CloseAll) -> None:
+    """
+    Let granian close all connections before it shuts down.
+
+    It gives an application no moment to do so. A worker sets its signals up
+    after it has loaded the application, so this must be called on loading.
+    """
+    signals = sys.modules.get("granian._signals")
+    original = getattr(signals, "set_loop_signals", None)
+    if signals is None or original is None or hasattr(original, "__wrapped__"):
+        return
+
+    @functools.wraps(original)
+    def set_loop_signals(loop: asyncio.AbstractEventLoop) -> Any:
+        event = original(loop)
+
+        async def close_and_shut_down() -> None:
+            try:
+                await close_all()
+            finally:
+                event.set()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            try:
+                loop.add_signal_handler(
+                    number, lambda: _start(loop, close_and_shut_down)
+                )
+            except NotImplementedError:
+                # Windows: it stays as it was.
+                return event
+        return event
+
+    signals.set_loop_signals = set_loop_signals  # type: ignore[attr-defined]
 
 
 def _nothing() -> None:

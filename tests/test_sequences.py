@@ -10,7 +10,7 @@ import asyncio
 import logging
 import os
 import sys
-from types import ModuleType
+from types import MethodType, ModuleType
 
 import pytest
 from asgiref.sync import AsyncToSync
@@ -127,10 +127,14 @@ class Connection(RuleBasedStateMachine):
     @initialize(
         subprotocols=st.sampled_from([[], ["a"]]),
         extensions=st.sampled_from([{}, {"websocket.http.response": {}}]),
+        server=st.sampled_from(["some server", "granian"]),
     )
-    def connect(self, subprotocols, extensions):
+    def connect(self, subprotocols, extensions, server):
         """The server calls the application."""
         self.scope = websocket_scope(subprotocols=subprotocols, extensions=extensions)
+        # A server is known by its send().
+        self.server = type("Server", (), {"__module__": server})()
+        self.server.send = MethodType(lambda _, event: self.send(event), self.server)
         self.run(self.start())
 
     async def start(self):
@@ -141,7 +145,7 @@ class Connection(RuleBasedStateMachine):
         AsyncToSync.executors.current = InlineExecutor()
         try:
             self.application = asyncio.ensure_future(
-                WebSocketHandler()(self.scope, self.receive, self.send)
+                WebSocketHandler()(self.scope, self.receive, self.server.send)
             )
         finally:
             AsyncToSync.executors.current = None

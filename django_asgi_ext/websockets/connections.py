@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from django_asgi_ext import conf, servers
 from django_asgi_ext.websockets.running import RunningView
+
+logger = logging.getLogger("django_asgi_ext.websocket")
 
 _of_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, Connections] = (
     WeakKeyDictionary()
@@ -67,8 +70,21 @@ def connections() -> Connections:
     found = _of_loop.get(loop)
     if found is None:
         found = _of_loop[loop] = Connections()
-        servers.watch_shutdown(found.stop)
+        servers.watch_shutdown(close_all)
     return found
+
+
+async def close_all() -> None:
+    """Close the connections of the running loop, and wait until all views ended."""
+    found = connections()
+    found.stop()
+    try:
+        async with asyncio.timeout(
+            conf.shutdown_spread() + conf.shutdown_timeout() + 2
+        ):
+            await found.wait_until_empty()
+    except TimeoutError:
+        logger.error("Connections are left open in the shutdown.")
 
 
 def forget_connections() -> None:

@@ -124,15 +124,16 @@ class Inbox:
     async def interrupt(self) -> None:
         """End the call of next() that waits in another task, and stop reading."""
         self.unwatch()
-        if self._reader is not None:
-            self._reader.cancel()
-            await asyncio.wait({self._reader})
         receiver = self._receiver
         if receiver is not None:
             self._interrupted = receiver.cancelling()
             receiver.cancel()
             while self._receiver is receiver:
                 await asyncio.sleep(0)
+        # After that, for next() starts a reader where it needs one.
+        if self._reader is not None:
+            self._reader.cancel()
+            await asyncio.wait({self._reader})
 
     async def find_disconnect(self, timeout: float) -> None:
         """Read on until the disconnect is seen, at most this many seconds."""

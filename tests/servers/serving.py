@@ -85,7 +85,7 @@ class Server:
         environment = {**os.environ, **env}
         if "DJANGO_SETTINGS_MODULE" not in env:
             # That of the tests; the application names its own.
-            del environment["DJANGO_SETTINGS_MODULE"]
+            environment.pop("DJANGO_SETTINGS_MODULE", None)
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, *command, *options],
