@@ -1,0 +1,72 @@
+"""The pages of the chat, and its WebSockets."""
+
+import asyncio
+
+from django.contrib.auth.decorators import login_required
+from django.shortcuts import redirect, render
+
+from django_asgi_ext import websocket
+
+from . import rooms
+from .forms import RoomForm
+
+# In characters.
+MAX_LENGTH = 1000
+
+# In bytes: JSON may write a character in as many as twelve.
+MAX_MESSAGE_SIZE = 16 * 1024
+
+# Between two messages of one peer, in seconds, so that nobody floods a room.
+PAUSE = 0.05
+
+
+@login_required
+def lobby(request):
+    """Show the rooms, or go to the one that was asked for."""
+    form = RoomForm(request.GET or None)
+    if form.is_valid():
+        return redirect("chat:room", form.cleaned_data["room"])
+    context = {"form": form, "rooms": rooms.list_rooms()}
+    return render(request, "chat/lobby.html", context)
+
+
+@login_required
+def room(request, room):
+    """Show a room. The page talks to the WebSocket below."""
+    context = {"room": room, "max_length": MAX_LENGTH}
+    return render(request, "chat/room.html", context)
+
+
+@login_required
+@websocket(max_message_size=MAX_MESSAGE_SIZE)
+async def chat(socket, room):
+    """Tell everybody in a room what the peer says, until the peer leaves."""
+    await socket.accept()
+    async with rooms.join(room, socket) as member:
+        while True:
+            said = await socket.recv_json()
+            problem = find_problem(said)
+            if problem is None:
+                member.say(said["text"].strip())
+            else:
+                member.tell({"type": "error", "text": problem})
+            await asyncio.sleep(PAUSE)
+
+
+def find_problem(said):
+    """Return what is wrong with a message from a peer, or None."""
+    text = said.get("text") if isinstance(said, dict) else None
+    if not isinstance(text, str):
+        return 'A message looks like {"text": "hello"}.'
+    if not text.strip():
+        return "A message needs some text."
+    if len(text) > MAX_LENGTH:
+        return f"A message has at most {MAX_LENGTH} characters, not {len(text)}."
+    return None
+
+
+@websocket
+async def echo(socket):
+    """Send every message back, to anybody."""
+    async for message in socket:
+        await socket.send(message)
