@@ -58,6 +58,8 @@ _SETTINGS = {
     "MAX_MESSAGE_SIZE": _Setting(
         lambda: 1024 * 1024, _is_count, "a whole number of bytes above 0"
     ),
+    "MAX_CONNECTIONS": _Setting(lambda: None, _is_count, "a whole number above 0"),
+    "OPEN_TIMEOUT": _Setting(lambda: 4, _is_number, "a number of seconds above 0"),
     "CLOSE_TIMEOUT": _Setting(lambda: 5, _is_number, "a number of seconds above 0"),
     "SHUTDOWN_TIMEOUT": _Setting(lambda: 3, _is_number, "a number of seconds above 0"),
     "SHUTDOWN_SPREAD": _Setting(
@@ -87,6 +89,16 @@ def require_origin() -> bool:
 def max_message_size() -> int:
     """Return how large a message from a peer may be, in bytes."""
     return cast(int, _get("MAX_MESSAGE_SIZE"))
+
+
+def max_connections() -> int | None:
+    """Return how many WebSockets a process may have at once, None for any number."""
+    return cast("int | None", _get("MAX_CONNECTIONS"))
+
+
+def open_timeout() -> float:
+    """Return how long a handshake may take until it is accepted, in seconds."""
+    return cast(float, _get("OPEN_TIMEOUT"))
 
 
 def close_timeout() -> float:

@@ -1,10 +1,11 @@
 """
 What a server does in a way of its own, and what is done about it.
 
-Hypercorn tells no WebSocket that it shuts down, and on Python 3.12 and later
-its asyncio worker waits for all of them before it goes on. Besides, with several
-workers the main process sends SIGTERM to the others as soon as one has ended,
-and they die of it in the middle of their work.
+Hypercorn gives 1006 as the code of every close of a peer's; that it was a clean
+one is known only to what it is built on. It tells no WebSocket that it shuts
+down, and on Python 3.12 and later its asyncio worker waits for all of them
+before it goes on. Besides, with several workers the main process sends SIGTERM
+to the others as soon as one has ended, and they die of it in their work.
 
 Granian loses messages when its receive() is cancelled, its worker aborts when a
 denial has two headers of one name, and it shuts down without a close frame.
@@ -41,11 +42,17 @@ class Server:
     send: Send
     # Whether receive() may be cancelled without the loss of a message.
     may_cancel_receive: bool = True
+    # Whether the peer has closed cleanly, though the server says 1006.
+    hides_clean_close: Callable[[], bool] = lambda: False
 
 
 def server_of(send: Send) -> Server:
     """Return how the server that a send() belongs to is to be treated."""
-    if type(getattr(send, "__self__", None)).__module__.startswith("granian"):
+    owner = getattr(send, "__self__", None)
+    module = type(owner).__module__
+    if module == "hypercorn.protocol.ws_stream":
+        return Server(send, hides_clean_close=lambda: _is_closed(owner))
+    if module.startswith("granian"):
         return Server(_for_granian(send), may_cancel_receive=False)
     if (
         isinstance(send, functools.partial)
@@ -53,6 +60,11 @@ def server_of(send: Send) -> Server:
     ):
         return Server(_for_daphne(send, send.args[0]))
     return Server(send)
+
+
+def _is_closed(stream: Any) -> bool:
+    state = getattr(getattr(stream, "connection", None), "state", None)
+    return getattr(state, "name", None) == "CLOSED"
 
 
 def _for_granian(send: Send) -> Send:

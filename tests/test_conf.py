@@ -14,8 +14,9 @@ from django_asgi_ext import conf, get_asgi_application
 from django_asgi_ext.checks import check_settings
 
 KNOWN = (
-    "The settings are: CLOSE_TIMEOUT, MAX_MESSAGE_SIZE, PROTOCOLS, "
-    "REQUIRE_ORIGIN, SHUTDOWN_SPREAD, SHUTDOWN_TIMEOUT, THREADS."
+    "The settings are: CLOSE_TIMEOUT, MAX_CONNECTIONS, MAX_MESSAGE_SIZE, "
+    "OPEN_TIMEOUT, PROTOCOLS, REQUIRE_ORIGIN, SHUTDOWN_SPREAD, SHUTDOWN_TIMEOUT, "
+    "THREADS."
 )
 
 
@@ -108,6 +109,8 @@ def test_unknown_key(name):
             [0, -1, True, "5", float("nan"), [5]],
         ),
         ("SHUTDOWN_TIMEOUT", "a number of seconds above 0", [0, -1, True, "5"]),
+        ("OPEN_TIMEOUT", "a number of seconds above 0", [0, -1, True, "5"]),
+        ("MAX_CONNECTIONS", "a whole number above 0", [0, -1, True, 1.5, "5"]),
         ("SHUTDOWN_SPREAD", "a number of seconds", [-1, True, False, "5", [0]]),
         ("THREADS", "a whole number of threads above 0", [0, -1, 1.5, True, "4"]),
     ],

@@ -747,3 +747,56 @@ async def test_server_that_cancels(talk):
     with pytest.raises(asyncio.CancelledError):
         await peer.outcome
     assert cleaned_up == [True]
+
+
+async def test_open_timeout(talk, settings_of_ours, caplog):
+    """A view that does not accept in time is cancelled, the peer gets 503."""
+    settings_of_ours(OPEN_TIMEOUT=0.05)
+
+    async def view(socket):
+        await asyncio.sleep(30)
+
+    peer = talk(view)
+    assert (await peer.denied())[0] == 503
+    with pytest.raises(asyncio.CancelledError):
+        await peer.outcome
+    await peer.wait(5)
+    (text,) = [
+        record.message for record in caplog.records if "accept" in record.message
+    ]
+    assert text.endswith(" did not accept within 0.05 seconds of the handshake.")
+
+
+async def test_open_timeout_ends_with_accept(talk, settings_of_ours):
+    """A view that has accepted takes all the time it likes."""
+    settings_of_ours(OPEN_TIMEOUT=0.05)
+
+    async def view(socket):
+        await socket.accept()
+        await asyncio.sleep(0.1)
+        return "done"
+
+    peer = talk(view)
+    await peer.accepted()
+    assert await peer.outcome == "done"
+    await peer.closed()
+
+
+async def test_max_connections(connect, settings_of_ours):
+    """One connection more than there may be gets 503, until one has ended."""
+    settings_of_ours(MAX_CONNECTIONS=2)
+
+    @websocket
+    async def echo(socket):
+        async for message in socket:
+            await socket.send(message)
+
+    first, second = connect(echo), connect()
+    await first.accepted()
+    await second.accepted()
+    assert (await connect().denied())[0] == 503
+    await first.leave()
+    third = connect()
+    await third.accepted()
+    await second.leave()
+    await third.leave()

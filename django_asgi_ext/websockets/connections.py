@@ -22,20 +22,26 @@ class Connections:
     """
     The views that run on one event loop.
 
-    ``is_stopping`` is whether the server shuts down: no new one may begin.
+    ``number`` counts the connections, those in their handshake too.
     """
 
     def __init__(self) -> None:
-        self.is_stopping = False
+        self.number = 0
+        self._is_stopping = False
         self._running: set[RunningView[Any]] = set()
         self._empty = asyncio.Event()
         self._empty.set()
+
+    def has_room(self) -> bool:
+        """Return whether a new connection may begin."""
+        most = conf.max_connections()
+        return not self._is_stopping and (most is None or self.number < most)
 
     def add(self, view: RunningView[Any]) -> None:
         """Note that a view runs."""
         self._running.add(view)
         self._empty.clear()
-        if self.is_stopping:
+        if self._is_stopping:
             view.stop()
 
     def discard(self, view: RunningView[Any]) -> None:
@@ -51,9 +57,9 @@ class Connections:
         The closes are spread over ASGI_EXT["SHUTDOWN_SPREAD"] seconds, so that
         the peers do not come back all at once.
         """
-        if self.is_stopping:
+        if self._is_stopping:
             return
-        self.is_stopping = True
+        self._is_stopping = True
         loop = asyncio.get_running_loop()
         spread = conf.shutdown_spread()
         for view in self._running:

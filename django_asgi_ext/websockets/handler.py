@@ -71,9 +71,17 @@ class WebSocketHandler(BaseHandler):
             # The peer has left before it was answered.
             return
         transport = Transport(scope, receive, send)
-        if connections().is_stopping:
+        open_connections = connections()
+        if not open_connections.has_room():
             await transport.abandon()
             return
+        open_connections.number += 1
+        try:
+            await self._handle(scope, transport)
+        finally:
+            open_connections.number -= 1
+
+    async def _handle(self, scope: Scope, transport: Transport) -> None:
         set_script_prefix(script_prefix(scope))
         async with WorkUnits() as unit:
             try:
@@ -133,11 +141,12 @@ class WebSocketHandler(BaseHandler):
         self, transport: Transport, view: Awaitable[T], request: WebSocketRequest
     ) -> T:
         running = RunningView(transport, view, view_name(request.view))
-        connections().add(running)
+        open_connections = connections()
+        open_connections.add(running)
         try:
             return await running.result()
         finally:
-            connections().discard(running)
+            open_connections.discard(running)
 
     async def _deny(
         self,

@@ -49,6 +49,7 @@ class RunningView(Generic[T]):
         self._task = asyncio.ensure_future(_outcome(view))
         self._over = self._loop.create_future()
         self._task.add_done_callback(self._end)
+        self._opening = self._loop.call_at(transport.open_until, self._check_open)
         transport.on_peer_left = self._peer_left
         transport.inbox.watch()
 
@@ -66,6 +67,7 @@ class RunningView(Generic[T]):
             raise
         finally:
             self._transport.inbox.unwatch()
+            self._opening.cancel()
             if self._timer is not None:
                 self._timer.cancel()
         if self._stopping is not None:
@@ -108,6 +110,15 @@ class RunningView(Generic[T]):
                     "The view %s failed in the shutdown.", self._name, exc_info=error
                 )
         self._end()
+
+    def _check_open(self) -> None:
+        if self._transport.state is State.CONNECTING:
+            logger.warning(
+                "The view %s did not accept within %s seconds of the handshake.",
+                self._name,
+                conf.open_timeout(),
+            )
+            self.stop()
 
     def _peer_left(self) -> None:
         self._timer = self._loop.call_later(GRACE, self._cancel)

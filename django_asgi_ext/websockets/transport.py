@@ -49,9 +49,11 @@ class Transport:
         self.told = False
         # Called when the peer has left while the view does not look.
         self.on_peer_left = _nothing
-        server = server_of(send)
-        self.inbox = Inbox(receive, self._peer_left, server.may_cancel_receive)
-        self.asgi_send = server.send
+        self._server = server_of(send)
+        self.inbox = Inbox(receive, self._peer_left, self._server.may_cancel_receive)
+        self.asgi_send = self._server.send
+        # Until when the handshake must be accepted, by the clock of the loop.
+        self.open_until = asyncio.get_running_loop().time() + conf.open_timeout()
         # How long a closing handshake may take, in seconds.
         self._patience = conf.close_timeout()
         # The websocket.close that is to be sent.
@@ -188,6 +190,8 @@ class Transport:
         if self.close_code is None:
             event = self.inbox.disconnect or {}
             code = event.get("code")
+            if code == 1006 and self._server.hides_clean_close():
+                code = None
             # A close frame without a code counts as 1005 (section 7.1.5).
             self.close_code = 1005 if code is None else code
             self.close_reason = event.get("reason") or ""

@@ -93,6 +93,14 @@ async def busy(socket):
 
 
 @websocket
+async def left(socket):
+    """Say how the peer has left."""
+    async for _ in socket:
+        pass
+    print(f"LEFT {socket.close_code} {socket.close_reason!r}", flush=True)
+
+
+@websocket
 async def pushing(socket):
     """Only send."""
     try:
@@ -162,6 +170,7 @@ urlpatterns = [
     path("ending/<slug:kind>/", ending),
     path("denial/<slug:kind>/", denial),
     path("busy/", busy),
+    path("left/", left),
     path("pushing/", pushing),
     path("cleaning-up/", cleaning_up),
     path("stubborn/", stubborn),

@@ -5,7 +5,7 @@ from project.settings import MIDDLEWARE
 
 ROOT_URLCONF = "served"
 MIDDLEWARE = [*MIDDLEWARE, "served.set_a_cookie"]
-ASGI_EXT = {"MAX_MESSAGE_SIZE": 1_000_000}
+ASGI_EXT = {"MAX_MESSAGE_SIZE": 1_000_000, "THREADS": 3}
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

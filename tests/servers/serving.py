@@ -19,6 +19,10 @@ ENVIRONMENT = {"PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent), *sys.
 DENIES_WITH_403_ONLY = {"daphne", "gunicorn"}
 DROPS_HEADERS_OF_ACCEPT = {"granian"}
 DROPS_COOKIES_OF_DENIAL_BUT_ONE = {"granian"}
+HIDES_CLOSE_CODE = {"hypercorn"}
+HIDES_CLOSE_REASON = {"hypercorn", "granian", "daphne", "gunicorn"}
+# They take a broken connection for a close without a code.
+VANISHING_IS_1005 = {"uvicorn", "granian"}
 HAS_NO_LIFESPAN = {"daphne"}
 
 COMMANDS = {

@@ -11,6 +11,9 @@ from serving import (
     DROPS_COOKIES_OF_DENIAL_BUT_ONE,
     DROPS_HEADERS_OF_ACCEPT,
     HAS_NO_LIFESPAN,
+    HIDES_CLOSE_CODE,
+    HIDES_CLOSE_REASON,
+    VANISHING_IS_1005,
 )
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -229,6 +232,27 @@ def test_http(server, path, status, body):
     connection.close()
 
 
+async def test_close_of_the_peer(server):
+    """The view sees with which code and reason the peer has closed."""
+    async with connect(server.url("/left/"), **OPTIONS) as websocket:
+        await websocket.close(4001, "because")
+    code = 1005 if server.name in HIDES_CLOSE_CODE else 4001
+    reason = "" if server.name in HIDES_CLOSE_REASON else "because"
+    await asyncio.to_thread(server.wait_for_log, f"LEFT {code} {reason!r}")
+
+
+async def test_peer_that_vanishes(server):
+    """The view sees 1006 if the connection breaks, where the server knows."""
+    websocket = await connect(server.url("/left/"), **OPTIONS)
+    before = server.log.count("LEFT")
+    websocket.transport.abort()
+    code = 1005 if server.name in VANISHING_IS_1005 else 1006
+    async with asyncio.timeout(5):
+        while server.log.count("LEFT") == before:
+            await asyncio.sleep(0.02)
+    assert server.log.split("LEFT")[-1].startswith(f" {code} ''")
+
+
 async def test_busy_view_is_cancelled(server):
     """A view that awaits something else ends when the peer has left."""
     async with connect(server.url("/busy/"), **OPTIONS):
@@ -257,9 +281,10 @@ async def test_nothing_is_left_over(server):
 
     for _ in range(4):
         await asyncio.gather(*(one() for _ in range(50)))
-    before = held()
+    files, threads = held()
     for _ in range(20):
         await asyncio.gather(*(one() for _ in range(50)))
-    async with asyncio.timeout(10):
-        while not all(now <= then for now, then in zip(held(), before, strict=True)):
+    async with asyncio.timeout(20):
+        # The worker threads are started as they are needed: THREADS is 3.
+        while held()[0] > files or held()[1] > threads + 3:
             await asyncio.sleep(0.05)
