@@ -800,3 +800,30 @@ async def test_max_connections(connect, settings_of_ours):
     await third.accepted()
     await second.leave()
     await third.leave()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("nothing", "'WebSocket' object has no attribute 'nothing'."),
+        (
+            "META",
+            "'WebSocket' object has no attribute 'META'. The request has: "
+            "socket.request.META. If a decorator asked for it, put that above "
+            "@websocket.",
+        ),
+    ],
+)
+async def test_attribute_that_is_missing(talk, name, text):
+    """Who asks the socket for what the request has is told where it is."""
+
+    async def view(socket):
+        with pytest.raises(AttributeError) as error:
+            getattr(socket, name)
+        await socket.accept()
+        return str(error.value)
+
+    peer = talk(view)
+    await peer.accepted()
+    assert await peer.outcome == text
+    await peer.closed()

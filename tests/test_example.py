@@ -198,8 +198,6 @@ def test_demo_twice(site):
             f"Database: {site.folder / 'db.sqlite3'}",
             "User: ada, password: lovelace (password set again)",
             "User: grace, password: hopper (password set again)",
-            f"Now, in {site.folder}:",
-            "  hypercorn mysite.asgi:application",
         ]
 
 

@@ -243,7 +243,7 @@ async def test_append_slash(connect, urls, caplog):
     assert (record.name, record.levelname, record.getMessage()) == (
         "django_asgi_ext.websocket",
         "WARNING",
-        "WebSocket denied with 301: /ws",
+        "WebSocket denied with 301 to /ws/?a=1: /ws",
     )
 
 

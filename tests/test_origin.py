@@ -395,7 +395,8 @@ async def test_refused(connect, caplog):
     assert record.name.startswith("django.security.")
     assert record.levelname == "WARNING"
     assert record.getMessage() == (
-        "Forbidden (Origin https://evil.example is not allowed): /ws/"
+        "Forbidden (Origin https://evil.example is not allowed for host testserver; "
+        "see CSRF_TRUSTED_ORIGINS and @websocket(origins=...)): /ws/"
     )
     assert record.status_code == 403
     assert record.request.path == "/ws/"
@@ -406,7 +407,10 @@ async def test_refused_without(connect, caplog):
     with override_settings(ASGI_EXT={"REQUIRE_ORIGIN": True}):
         assert (await connect(echo).denied())[0] == 403
     (record,) = caplog.records
-    assert record.getMessage() == "Forbidden (Origin (none) is not allowed): /ws/"
+    assert record.getMessage() == (
+        "Forbidden (Origin (none) is not allowed for host testserver; "
+        "see CSRF_TRUSTED_ORIGINS and @websocket(origins=...)): /ws/"
+    )
 
 
 async def test_refused_on_one_line(connect, caplog):

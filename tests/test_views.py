@@ -144,9 +144,7 @@ async def generates(socket):
     [
         (plain, "test_views.plain"),
         (generates, "test_views.generates"),
-        (websocket(talk), "test_views.talk"),
         (PlainObject(), "<PlainObject>"),
-        (WebSocketView, "django_asgi_ext.websockets.views.WebSocketView"),
         (CallableObject, "test_views.CallableObject"),
         (5, "5"),
     ],
@@ -157,9 +155,31 @@ def test_not_async(view, name):
         with pytest.raises(TypeError) as error:
             decorate(view)
         assert str(error.value) == (
-            f"@websocket needs an async def, and {name} is none. Put it "
+            f"@websocket needs an async def, and {name} is not one. Put it "
             "nearest to the function, below decorators that are made for views."
         )
+
+
+@pytest.mark.parametrize(
+    "view, text",
+    [
+        (
+            websocket(talk),
+            "test_views.talk is a WebSocket view already. Give its @websocket the "
+            "arguments, as in @websocket(http=page).",
+        ),
+        (
+            WebSocketView,
+            "django_asgi_ext.websockets.views.WebSocketView is a class. Use "
+            "WebSocketView.as_view() in the URLconf; a method get() serves a page.",
+        ),
+    ],
+)
+def test_view_already(view, text):
+    """What is a view already fails at import, with what to do."""
+    with pytest.raises(TypeError) as error:
+        websocket(view)
+    assert str(error.value) == text
 
 
 def test_page_that_is_not_callable():
@@ -262,6 +282,22 @@ async def test_upgrade_required(urls, view, method):
     assert headers["connection"] == ["Upgrade"]
     if method != "HEAD":
         assert body == "This URL is for WebSocket connections.\n"
+
+
+async def test_handshake_as_plain_http(urls, caplog):
+    """A server that takes a handshake for plain HTTP is named as the reason."""
+    urls(path("ws/", websocket(talk)))
+    status, _, body = await request(
+        ASGIHandler(), "/ws/", headers={"Upgrade": "websocket"}
+    )
+    text = (
+        "This is an opening handshake of a WebSocket, but the server has passed it on "
+        "as plain HTTP. Run an ASGI server that speaks WebSocket, as hypercorn; "
+        "manage.py runserver does not."
+    )
+    assert (status, body) == (426, f"{text}\n")
+    (record,) = caplog.records
+    assert record.getMessage() == f"Upgrade Required: /ws/ ({text})"
 
 
 async def test_upgrade_required_over_http_2(urls):
@@ -642,7 +678,9 @@ async def test_return_nothing(connect, caplog):
     assert (status, body) == (403, "")
     (record,) = caplog.records
     assert (record.name, record.levelname) == ("django.request", "WARNING")
-    assert record.getMessage() == "Forbidden: /ws/"
+    assert record.getMessage() == (
+        "Forbidden (test_views.returns.<locals>.view returned before it accepted): /ws/"
+    )
 
 
 async def test_return_a_response(connect):
@@ -1148,7 +1186,7 @@ async def test_log_of_a_denial(connect, caplog):
     await connect(returns(lambda request: HttpResponseRedirect("/"))).denied()
     (record,) = caplog.records
     assert record.levelname == "WARNING"
-    assert record.getMessage() == "WebSocket denied with 302: /ws/"
+    assert record.getMessage() == "WebSocket denied with 302 to /: /ws/"
     assert record.status_code == 302
     assert record.request.path == "/ws/"
 

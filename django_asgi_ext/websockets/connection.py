@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from django.core.serializers.json import DjangoJSONEncoder
 
@@ -28,6 +28,12 @@ if TYPE_CHECKING:
     from django.contrib.sessions.backends.base import SessionBase
 
 logger = logging.getLogger("django_asgi_ext.websocket")
+
+# What sets the attributes of a request that the socket has too.
+_MIDDLEWARE = {
+    "session": "django.contrib.sessions.middleware.SessionMiddleware",
+    "user": "django.contrib.auth.middleware.AuthenticationMiddleware",
+}
 
 # Looked up for every message, where the attribute of an enum is slow.
 _OPEN = State.OPEN
@@ -68,6 +74,21 @@ class WebSocket:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.path} {self._transport.state.value}>"
 
+    def __getattr__(self, name: str) -> NoReturn:
+        text = f"'{type(self).__name__}' object has no attribute '{name}'."
+        if name in _MIDDLEWARE:
+            text = (
+                f"socket.{name} needs a middleware that sets request.{name}, as "
+                f"{_MIDDLEWARE[name]}."
+            )
+        # Not through self.request, which may be what is missing.
+        elif hasattr(self.__dict__.get("request"), name):
+            text += (
+                f" The request has: socket.request.{name}. If a decorator asked for "
+                "it, put that above @websocket."
+            )
+        raise AttributeError(text)
+
     @property
     def _offered(self) -> Sequence[str]:
         return self.request.scope.get("subprotocols") or []
@@ -84,13 +105,7 @@ class WebSocket:
 
         Raise AttributeError if no middleware sets one.
         """
-        try:
-            return self.request.user
-        except AttributeError:
-            raise AttributeError(
-                "socket.user needs a middleware that sets request.user, as "
-                "django.contrib.auth.middleware.AuthenticationMiddleware."
-            ) from None
+        return self.request.user
 
     @property
     def session(self) -> SessionBase:
@@ -99,13 +114,7 @@ class WebSocket:
 
         Raise AttributeError if no middleware sets one.
         """
-        try:
-            return self.request.session
-        except AttributeError:
-            raise AttributeError(
-                "socket.session needs a middleware that sets request.session, as "
-                "django.contrib.sessions.middleware.SessionMiddleware."
-            ) from None
+        return self.request.session
 
     @property
     def close_code(self) -> int | None:

@@ -241,9 +241,11 @@ class WebSocketHandler(BaseHandler):
             self._close(response)
         # Django logs what is 400 and above, with a line of its own.
         if denial.status < 400:
+            target = response.get("Location")
             logger.warning(
-                "WebSocket denied with %s: %s",
+                "WebSocket denied with %s%s: %s",
                 denial.status,
+                f" to {printable(target)}" if target else "",
                 printable(request.path),
                 extra={"status_code": denial.status, "request": request},
             )
@@ -260,11 +262,13 @@ class WebSocketHandler(BaseHandler):
         """Answer with what a view returned or raised before it accepted."""
         signals.request_started.send(sender=self.__class__, scope=request.scope)
         response: HttpResponseBase
+        reason = ""
         try:
             if isinstance(answer, Exception):
                 raise answer
             if answer is None:
                 response = HttpResponseForbidden()
+                reason = f" ({view_name(request.view)} returned before it accepted)"
             elif isinstance(answer, HttpResponseBase):
                 response = answer
             else:
@@ -282,8 +286,9 @@ class WebSocketHandler(BaseHandler):
             response.cookies.setdefault(name, cookie)
         if response.status_code >= 400:
             log_response(
-                "%s: %s",
+                "%s%s: %s",
                 response.reason_phrase,
+                reason,
                 printable(request.path),
                 response=response,  # type: ignore[arg-type]
                 request=request,
@@ -351,8 +356,10 @@ def _no_websocket_view(request: WebSocketRequest, *args: Any, **kwargs: Any) -> 
 def _refuse_origin(request: WebSocketRequest) -> HttpResponseBase:
     response = HttpResponseForbidden()
     log_response(
-        "Forbidden (Origin %s is not allowed): %s",
+        "Forbidden (Origin %s is not allowed for host %s; see CSRF_TRUSTED_ORIGINS "
+        "and @websocket(origins=...)): %s",
         printable(request.META.get("HTTP_ORIGIN", "(none)")),
+        request.get_host(),
         printable(request.path),
         response=response,
         request=request,

@@ -70,5 +70,6 @@ def find_options(view: Any) -> WebSocketOptions | None:
 
 def view_name(view: Any) -> str:
     """Return the dotted path of a view, for a person to read."""
+    view = getattr(view, "view_class", view)
     name = getattr(view, "__qualname__", None)
     return f"{view.__module__}.{name}" if name else repr(view)

@@ -11,11 +11,12 @@ from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.decorators import classonlymethod
+from django.utils.log import log_response
 from django.views import View
 
 from django_asgi_ext.websockets import endings
-from django_asgi_ext.websockets.connection import WebSocket
-from django_asgi_ext.websockets.options import WebSocketOptions, view_name
+from django_asgi_ext.websockets.connection import WebSocket, printable
+from django_asgi_ext.websockets.options import WebSocketOptions, find_options, view_name
 from django_asgi_ext.websockets.request import WebSocketRequest
 from django_asgi_ext.websockets.response import SwitchingProtocols
 
@@ -91,9 +92,19 @@ def websocket(
 def _make_view(
     view: _WebSocketCallable[P], page: _Page | None, options: WebSocketOptions
 ) -> _DjangoView[P]:
+    if find_options(view) is not None:
+        raise TypeError(
+            f"{view_name(view)} is a WebSocket view already. Give its @websocket the "
+            "arguments, as in @websocket(http=page)."
+        )
+    if isinstance(view, type) and issubclass(view, WebSocketView):
+        raise TypeError(
+            f"{view_name(view)} is a class. Use {view.__name__}.as_view() in the "
+            "URLconf; a method get() serves a page."
+        )
     if not _is_async(view):
         raise TypeError(
-            f"@websocket needs an async def, and {view_name(view)} is none. Put it "
+            f"@websocket needs an async def, and {view_name(view)} is not one. Put it "
             "nearest to the function, below decorators that are made for views."
         )
     if page is not None and not callable(page):
@@ -160,10 +171,22 @@ def _is_async(function: Any) -> bool:
 
 def upgrade_required(request: HttpRequest) -> HttpResponse:
     """Return 426 Upgrade Required (RFC 9110, sections 7.8 and 15.5.22)."""
+    text = "This URL is for WebSocket connections."
+    if request.META.get("HTTP_UPGRADE", "").lower() == "websocket":
+        text = (
+            "This is an opening handshake of a WebSocket, but the server has passed "
+            "it on as plain HTTP. Run an ASGI server that speaks WebSocket, as "
+            "hypercorn; manage.py runserver does not."
+        )
     response = HttpResponse(
-        "This URL is for WebSocket connections.\n",
-        status=426,
-        content_type="text/plain; charset=utf-8",
+        f"{text}\n", status=426, content_type="text/plain; charset=utf-8"
+    )
+    log_response(
+        "Upgrade Required: %s (%s)",
+        printable(request.path),
+        text,
+        response=response,
+        request=request,
     )
     # WSGI servers reserve the headers of the connection for themselves (PEP
     # 3333), and HTTP/2 has none (RFC 9113, section 8.2.2).

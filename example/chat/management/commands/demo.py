@@ -26,5 +26,3 @@ class Command(BaseCommand):
             user.save()
             done = "created" if created else "password set again"
             self.stdout.write(f"User: {name}, password: {password} ({done})")
-        self.stdout.write(f"Now, in {settings.BASE_DIR}:")
-        self.stdout.write("  hypercorn mysite.asgi:application")
