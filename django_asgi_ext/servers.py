@@ -137,9 +137,9 @@ def watch_shutdown(close_all: CloseAll) -> None:
             worker = task.get_coro().cr_frame.f_locals["self"]  # type: ignore[union-attr]
             _start(loop, functools.partial(_when_dead, worker, close_all))
     if "daphne.server" in sys.modules:
-        from twisted.internet import defer, reactor as _reactor
-
-        reactor: Any = _reactor
+        # Not by import: the package knows nothing of Twisted otherwise.
+        reactor: Any = sys.modules["twisted.internet.reactor"]
+        defer: Any = sys.modules["twisted.internet.defer"]
         if reactor.running:
             # Twisted waits for what a trigger returns.
             reactor.addSystemEventTrigger(
