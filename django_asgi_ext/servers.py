@@ -4,8 +4,9 @@ What a server does in a way of its own, and what is done about it.
 Hypercorn gives 1006 as the code of every close of a peer's; that it was a clean
 one is known only to what it is built on. It tells no WebSocket that it shuts
 down, and on Python 3.12 and later its asyncio worker waits for all of them
-before it goes on. Besides, with several workers the main process sends SIGTERM
-to the others as soon as one has ended, and they die of it in their work.
+before it goes on. It forgets to tell that a peer is gone which has sent
+something before the accept. Besides, with several workers the main process
+sends SIGTERM to the others as soon as one has ended, and they die of it.
 
 Granian loses messages when its receive() is cancelled, its worker aborts when a
 denial has two headers of one name, and it shuts down without a close frame.
@@ -25,7 +26,7 @@ import functools
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,7 +52,9 @@ def server_of(send: Send) -> Server:
     owner = getattr(send, "__self__", None)
     module = type(owner).__module__
     if module == "hypercorn.protocol.ws_stream":
-        return Server(send, hides_clean_close=lambda: _is_closed(owner))
+        return Server(
+            _for_hypercorn(send, owner), hides_clean_close=lambda: _is_closed(owner)
+        )
     if module.startswith("granian"):
         return Server(_for_granian(send), may_cancel_receive=False)
     if (
@@ -60,6 +63,16 @@ def server_of(send: Send) -> Server:
     ):
         return Server(_for_daphne(send, send.args[0]))
     return Server(send)
+
+
+def _for_hypercorn(send: Send, stream: Any) -> Send:
+    def send_to_hypercorn(event: Event) -> Awaitable[None]:
+        # A frame before the accept ends it, and nobody would ever be told.
+        if event["type"] == "websocket.accept" and stream.closed:
+            raise ConnectionResetError("The peer did not wait for the accept.")
+        return send(event)
+
+    return send_to_hypercorn
 
 
 def _is_closed(stream: Any) -> bool:
@@ -134,8 +147,10 @@ def watch_shutdown(close_all: CloseAll) -> None:
             # Hypercorn's own wait for the signal.
             task.add_done_callback(lambda _: _start(loop, close_all))
         elif code.co_name == "_serve" and "gunicorn" in code.co_filename:
-            worker = task.get_coro().cr_frame.f_locals["self"]  # type: ignore[union-attr]
-            _start(loop, functools.partial(_when_dead, worker, close_all))
+            frame = getattr(task.get_coro(), "cr_frame", None)
+            worker = frame and frame.f_locals.get("self")
+            if hasattr(worker, "alive"):
+                _start(loop, functools.partial(_when_dead, worker, close_all))
     if "daphne.server" in sys.modules:
         # Not by import: the package knows nothing of Twisted otherwise.
         reactor: Any = sys.modules["twisted.internet.reactor"]

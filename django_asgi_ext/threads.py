@@ -4,8 +4,8 @@ Worker threads, leased to a socket for one work unit at a time.
 A socket may live for days; a thread and its database connections must not live
 with it. So its synchronous code (the handshake, the ORM, sync_to_async) runs in
 units: a unit begins with the first call, stays on one thread, and ends when the
-socket goes back to waiting for a message. Around it Django's
-close_old_connections() runs in that thread, as around a request.
+socket goes back to waiting for a message or makes no call for a while. Around
+it Django's close_old_connections() runs in that thread, as around a request.
 
 Threads that all compute only take the interpreter's lock from each other. So
 while one makes progress, units wait for it, in order; a further thread is taken
@@ -21,7 +21,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from threading import Lock
+from threading import Condition, Lock
 from typing import Any, Protocol
 
 from asgiref.sync import AsyncToSync, ThreadSensitiveContext
@@ -36,14 +36,20 @@ logger = logging.getLogger("django_asgi_ext.threads")
 # is looked whether another thread is needed, in seconds.
 _TICK = 0.01
 
+# How long a unit lasts after its last call if nobody ends it, in seconds. Its
+# view may never come back to recv(), or wait for a peer that does not read.
+_IDLE = 0.25
+
 
 class _Worker:
     """One thread."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, lock: Lock) -> None:
         self.executor = ThreadPoolExecutor(1, f"django-asgi-ext-{number}")
-        # Whether the thread looks for calls, and since when it is in one.
-        self.is_working = False
+        # Notified when its unit has a call for it, or ends.
+        self.changed = Condition(lock)
+        # Whether it runs a call, and since when.
+        self.is_running = False
         self.since = 0.0
 
 
@@ -59,7 +65,8 @@ class WorkerThreads:
         self._free: list[_Worker] = []
         self._leased: set[_Worker] = set()
         self._waiting: deque[WorkUnit] = deque()
-        self._ticker: tuple[asyncio.AbstractEventLoop, float, float] | None = None
+        # When each loop began to wait for its next tick, and the time computed.
+        self._ticks: dict[asyncio.AbstractEventLoop, tuple[float, float]] = {}
 
     def lease(self, unit: WorkUnit) -> None:
         """
@@ -72,30 +79,33 @@ class WorkerThreads:
         self._waiting.append(unit)
         self._tick_later()
 
-    def work(self, worker: _Worker, unit: WorkUnit) -> None:
+    def _work(self, worker: _Worker, unit: WorkUnit) -> None:
         """Run the calls of a unit and, once it has ended, those of the next."""
+        _close_old_connections()
         following: WorkUnit | None = unit
         while following is not None:
-            unit = following
-            while (call := self._next_call(worker, unit)) is not None:
+            while (call := self._next_call(worker, following)) is not None:
                 call()
-            if unit.worker is worker:
-                # It goes on: the thread stays with it.
-                return
+                # Not held on to while the thread waits.
+                del call
             _close_old_connections()
             following = self._next_unit(worker)
 
     def _next_call(self, worker: _Worker, unit: WorkUnit) -> Callable[[], None] | None:
+        """Wait for the next call of a unit; return None when it has ended."""
         with self.lock:
-            worker.since = time.monotonic()
-            if unit.calls:
-                return unit.calls.popleft()
-            if unit.is_ending:
-                unit.worker = None
-                unit.is_busy = False
-            else:
-                worker.is_working = False
-            return None
+            deadline = time.monotonic() + _IDLE
+            while True:
+                now = time.monotonic()
+                if unit.calls:
+                    worker.is_running, worker.since = True, now
+                    return unit.calls.popleft()
+                worker.is_running = False
+                if unit.is_ending or now >= deadline:
+                    unit.worker = None
+                    unit.is_busy = False
+                    return None
+                worker.changed.wait(deadline - now)
 
     def _next_unit(self, worker: _Worker) -> WorkUnit | None:
         with self.lock:
@@ -103,7 +113,6 @@ class WorkerThreads:
                 unit = self._waiting.popleft()
                 unit.worker = worker
                 return unit
-            worker.is_working = False
             self._leased.discard(worker)
             self._free.append(worker)
             return None
@@ -113,26 +122,24 @@ class WorkerThreads:
             worker = self._free.pop()
         elif self._started < self._size:
             self._started += 1
-            worker = _Worker(self._started)
+            worker = _Worker(self._started, self.lock)
         else:
+            return False
+        worker.is_running, worker.since = True, time.monotonic()
+        try:
+            worker.executor.submit(self._work, worker, unit)
+        except RuntimeError:
+            # The system has no more threads. Those that are there will do.
+            self._started -= 1
             return False
         self._leased.add(worker)
         unit.worker = worker
-        worker.executor.submit(_close_old_connections)
-        self.wake(worker, unit)
         return True
-
-    def wake(self, worker: _Worker, unit: WorkUnit) -> None:
-        """Let a thread look for calls of its unit. Call it with the lock held."""
-        if not worker.is_working:
-            worker.is_working = True
-            worker.since = time.monotonic()
-            worker.executor.submit(self.work, worker, unit)
 
     def _makes_progress(self) -> bool:
         now = time.monotonic()
         return any(
-            worker.is_working and now - worker.since < _TICK for worker in self._leased
+            worker.is_running and now - worker.since < _TICK for worker in self._leased
         )
 
     def _tick_later(self) -> None:
@@ -143,16 +150,14 @@ class WorkerThreads:
             while self._waiting and self._begin(self._waiting[0]):
                 self._waiting.popleft()
             return
-        # One of a loop that has been closed would never fire.
-        if self._ticker is None or self._ticker[0].is_closed():
-            self._ticker = (loop, time.monotonic(), time.process_time())
-            loop.call_later(_TICK, self._tick)
+        # Each loop has its own: another one may stand still or be closed.
+        if loop not in self._ticks:
+            self._ticks[loop] = time.monotonic(), time.process_time()
+            loop.call_later(_TICK, self._tick, loop)
 
-    def _tick(self) -> None:
+    def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         with self.lock:
-            assert self._ticker is not None
-            _, since, computed = self._ticker
-            self._ticker = None
+            since, computed = self._ticks.pop(loop)
             # Less than half of the time computing: they wait for something else.
             idles = time.process_time() - computed < (time.monotonic() - since) / 2
             if idles or not self._makes_progress():
@@ -206,7 +211,7 @@ class WorkUnit(Executor):
                 self.is_busy = True
                 self._threads.lease(self)
             elif self.worker is not None:
-                self._threads.wake(self.worker, self)
+                self.worker.changed.notify()
         return future
 
     def end(self) -> None:
@@ -214,11 +219,12 @@ class WorkUnit(Executor):
         with self._threads.lock:
             self.is_ending = True
             if self.worker is not None:
-                self._threads.wake(self.worker, self)
+                self.worker.changed.notify()
 
     def end_after_next(self) -> None:
         """Let the next unit end by itself, after its first call."""
-        self._ends_after_next = True
+        with self._threads.lock:
+            self._ends_after_next = True
 
 
 def _run(future: Future[Any], call: Callable[[], Any]) -> None:
@@ -228,6 +234,8 @@ def _run(future: Future[Any], call: Callable[[], Any]) -> None:
             result = call()
         except BaseException as error:
             future.set_exception(error)
+            # Its traceback leads here, and the future to it.
+            del future
         else:
             future.set_result(result)
 

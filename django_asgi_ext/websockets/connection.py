@@ -220,9 +220,13 @@ class WebSocket:
                 await self.close(MESSAGE_TOO_BIG, f"over {self._max_size} bytes")
                 raise transport.closed()
         except (ConnectionClosed, Interrupted):
-            closed = transport.closed()
-            raise (StopAsyncIteration if iterating else closed) from None
+            # No local name: it would be part of a reference cycle.
+            raise self._end(iterating) from None
         return message
+
+    def _end(self, iterating: bool) -> Exception:
+        closed = self._transport.closed()
+        return StopAsyncIteration() if iterating else closed
 
     async def send(self, message: str | bytes | bytearray | memoryview) -> None:
         """

@@ -22,12 +22,13 @@ class Connections:
     """
     The views that run on one event loop.
 
+    ``is_stopping`` is whether the server shuts down: no new one may begin.
     ``number`` counts the connections, those in their handshake too.
     """
 
     def __init__(self) -> None:
         self.number = 0
-        self._is_stopping = False
+        self.is_stopping = False
         self._running: set[RunningView[Any]] = set()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -35,13 +36,13 @@ class Connections:
     def has_room(self) -> bool:
         """Return whether a new connection may begin."""
         most = conf.max_connections()
-        return not self._is_stopping and (most is None or self.number < most)
+        return not self.is_stopping and (most is None or self.number < most)
 
     def add(self, view: RunningView[Any]) -> None:
         """Note that a view runs."""
         self._running.add(view)
         self._empty.clear()
-        if self._is_stopping:
+        if self.is_stopping:
             view.stop()
 
     def discard(self, view: RunningView[Any]) -> None:
@@ -57,9 +58,9 @@ class Connections:
         The closes are spread over ASGI_EXT["SHUTDOWN_SPREAD"] seconds, so that
         the peers do not come back all at once.
         """
-        if self._is_stopping:
+        if self.is_stopping:
             return
-        self._is_stopping = True
+        self.is_stopping = True
         loop = asyncio.get_running_loop()
         spread = conf.shutdown_spread()
         for view in self._running:
@@ -94,5 +95,7 @@ async def close_all() -> None:
 
 
 def forget_connections() -> None:
-    """Begin anew: another server starts on the running loop."""
-    _of_loop.pop(asyncio.get_running_loop(), None)
+    """Begin anew if a server that has stopped starts on the running loop again."""
+    loop = asyncio.get_running_loop()
+    if loop in _of_loop and _of_loop[loop].is_stopping:
+        del _of_loop[loop]

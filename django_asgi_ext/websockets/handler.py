@@ -25,6 +25,7 @@ from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix, set_urlconf
 from django.utils.log import log_response
 
+from django_asgi_ext import conf
 from django_asgi_ext.exceptions import InvalidJSON
 from django_asgi_ext.protocols import Receive, Scope, Send
 from django_asgi_ext.signals import emit, websocket_disconnected
@@ -47,9 +48,9 @@ from django_asgi_ext.websockets.transport import Transport
 
 logger = logging.getLogger("django_asgi_ext.websocket")
 request_logger = logging.getLogger("django.request")
-T = TypeVar("T")
-
 security_logger = logging.getLogger("django.security.WebSocketOrigin")
+
+T = TypeVar("T")
 
 
 class WebSocketHandler(BaseHandler):
@@ -95,7 +96,17 @@ class WebSocketHandler(BaseHandler):
 
     async def _serve(self, scope: Scope, transport: Transport, unit: Unit) -> None:
         unit.end_after_next()
-        answer = await self._shake_hands_in_thread(scope)
+        try:
+            async with asyncio.timeout_at(transport.open_until):
+                answer = await self._shake_hands_in_thread(scope)
+        except TimeoutError:
+            logger.warning(
+                "The middleware was not done within %s seconds of the handshake: %s",
+                conf.open_timeout(),
+                printable(scope["path"]),
+            )
+            await transport.abandon()
+            return
         if isinstance(answer, Denial):
             await transport.deny(answer)
             return
@@ -194,6 +205,9 @@ class WebSocketHandler(BaseHandler):
         response = self.get_response(request)
         if not isinstance(response, SwitchingProtocols):
             return self._refuse(request, response)
+        if not request.origin_is_allowed:
+            # A middleware has called the view itself.
+            return self._refuse(request, _refuse_origin(request))
         try:
             headers = upgrade_headers(response)
         except UnicodeEncodeError as error:
@@ -217,6 +231,7 @@ class WebSocketHandler(BaseHandler):
         def answer(request: WebSocketRequest, *args: Any, **kwargs: Any) -> Any:
             if not origin.is_allowed(request, options.origins):
                 return _refuse_origin(request)
+            request.origin_is_allowed = True
             response = atomic(request, *args, **kwargs)
             if options.load_user and isinstance(response, SwitchingProtocols):
                 _load_user(request)

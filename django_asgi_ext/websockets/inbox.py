@@ -27,6 +27,10 @@ READ_AHEAD_AFTER = 0.25
 MAX_EVENTS = 32
 MAX_SIZE = 1024 * 1024
 
+# How long the inbox may stay full, in seconds. Behind what nobody reads, a peer
+# that leaves is not noticed.
+FULL_TIMEOUT = 30
+
 
 class Interrupted(Exception):
     """A call of next() was ended by interrupt()."""
@@ -44,10 +48,12 @@ class Inbox:
         self,
         receive: Receive,
         on_disconnect: Callable[[], None],
+        on_full: Callable[[], None],
         may_cancel: bool = True,
     ) -> None:
         self.disconnect: Event | None = None
         self._on_disconnect = on_disconnect
+        self._on_full = on_full
         self._receive = receive
         # Else next() leaves receive() to the reader, which is not cancelled.
         self._may_cancel = may_cancel
@@ -58,9 +64,11 @@ class Inbox:
         self._reader: asyncio.Task[None] | None = None
         self._arrival: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        # The task that waits in next(), and its cancelling() when interrupted.
+        # The task that waits in next(), its cancelling() when it began to, and
+        # whether interrupt() has cancelled it since.
         self._receiver: asyncio.Task[object] | None = None
-        self._interrupted: int | None = None
+        self._cancelling = 0
+        self._interrupted = False
 
     async def next(self) -> Event:
         """
@@ -76,6 +84,8 @@ class Inbox:
                 "Receive in one task and hand the messages on."
             )
         if self._events:
+            if self._is_full():
+                self.unwatch()
             event = self._events.popleft()
             self._size -= _size(event)
         elif self.disconnect is not None:
@@ -84,7 +94,9 @@ class Inbox:
             event = await self._wait_for_reader()
         else:
             # Direct: this task waits in the server's receive() itself.
-            self._receiver = current_task(self._loop)
+            task = self._receiver = current_task(self._loop)
+            assert task is not None
+            self._cancelling = task.cancelling()
             try:
                 event = await self._receive()
             except BaseException as error:
@@ -95,6 +107,10 @@ class Inbox:
             self.watch()
         return event
 
+    def unread(self) -> int:
+        """Return how many events have been read ahead."""
+        return len(self._events)
+
     def is_empty(self) -> bool:
         """Return whether nothing has been read ahead."""
         return not self._events
@@ -103,7 +119,7 @@ class Inbox:
         """Read nothing more; nobody is interested in this connection now."""
         self._stopped = True
         # It leads back to whoever holds this.
-        self._on_disconnect = _nothing
+        self._on_disconnect = self._on_full = _nothing
         self.unwatch()
         if self._reader is not None:
             self._reader.cancel()
@@ -126,7 +142,7 @@ class Inbox:
         self.unwatch()
         receiver = self._receiver
         if receiver is not None:
-            self._interrupted = receiver.cancelling()
+            self._interrupted = True
             receiver.cancel()
             while self._receiver is receiver:
                 await asyncio.sleep(0)
@@ -151,7 +167,9 @@ class Inbox:
         self.unwatch()
 
     async def _wait_for_reader(self) -> Event:
-        self._receiver = current_task(self._loop)
+        task = self._receiver = current_task(self._loop)
+        assert task is not None
+        self._cancelling = task.cancelling()
         self._arrival = self._loop.create_future()
         self._read_ahead()
         try:
@@ -165,10 +183,14 @@ class Inbox:
     def _failed(self, error: BaseException) -> Event:
         """Return what a failure of receive() means, or raise."""
         if isinstance(error, asyncio.CancelledError):
-            before, self._interrupted = self._interrupted, None
-            if before is not None and self._receiver is not None:
-                if self._receiver.uncancel() <= before:
+            interrupted, self._interrupted = self._interrupted, False
+            if interrupted and self._receiver is not None:
+                # Above it, somebody else has cancelled the task as well.
+                if self._receiver.uncancel() <= self._cancelling:
                     raise Interrupted from None
+            # The view is out of next() now, and this time without an event.
+            if self._timer is None:
+                self.watch()
             raise error
         if not isinstance(error, Exception):
             raise error
@@ -189,7 +211,7 @@ class Inbox:
 
     async def _read(self) -> None:
         try:
-            while len(self._events) < MAX_EVENTS and self._size < MAX_SIZE:
+            while not self._is_full():
                 try:
                     event = await self._receive()
                 except Exception as error:
@@ -208,6 +230,12 @@ class Inbox:
                 self._arrival.set_result(None)
         if self.disconnect is not None and self._receiver is None:
             self._on_disconnect()
+        elif self._is_full() and not self._stopped:
+            self.unwatch()
+            self._timer = self._loop.call_later(FULL_TIMEOUT, self._on_full)
+
+    def _is_full(self) -> bool:
+        return len(self._events) >= MAX_EVENTS or self._size >= MAX_SIZE
 
 
 def _nothing() -> None:

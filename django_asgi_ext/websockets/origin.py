@@ -85,7 +85,8 @@ def parse(text: str) -> Origin | None:
     the default port is filled in.
     """
     match = _ORIGIN.fullmatch(text)
-    if match is None:
+    # Longer than a domain name may be (RFC 1035, section 2.3.4).
+    if match is None or len(match["host"]) > 255:
         return None
     scheme = match["scheme"].lower()
     port = int(match["port"]) if match["port"] else _DEFAULT_PORTS.get(scheme)

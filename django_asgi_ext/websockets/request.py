@@ -31,6 +31,9 @@ class WebSocketRequest(ASGIRequest):
             if self.META.get(name) in _SCHEMES:
                 self.META[name] = _SCHEMES[self.META[name]]
 
+    # Whether the check of the Origin header has been passed.
+    origin_is_allowed = False
+
     @property
     def view(self) -> Callable[..., Any]:
         """The view that the URLconf names."""

@@ -42,6 +42,7 @@ class RunningView(Generic[T]):
         self._transport = transport
         self._name = name
         self._timer: asyncio.TimerHandle | None = None
+        self._unread = 0
         self._stopping: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
         # A task of its own: it can be cancelled without the server's, and a
@@ -51,6 +52,7 @@ class RunningView(Generic[T]):
         self._task.add_done_callback(self._end)
         self._opening = self._loop.call_at(transport.open_until, self._check_open)
         transport.on_peer_left = self._peer_left
+        transport.on_peer_floods = self._peer_floods
         transport.inbox.watch()
 
     async def result(self) -> T:
@@ -81,25 +83,32 @@ class RunningView(Generic[T]):
                 raise RuntimeError("The view has cancelled itself.") from error
             raise self._transport.closed() from None
         if outcome.error is not None:
-            raise outcome.error
+            try:
+                raise outcome.error
+            finally:
+                # Its traceback leads here and would keep the connection alive.
+                outcome.error = None
         return cast(T, outcome.result)
 
-    def stop(self) -> None:
-        """Close the connection and end the view, for the server shuts down."""
+    def stop(self, code: int = endings.SERVICE_RESTART) -> None:
+        """Close the connection and end the view, as for a server that shuts down."""
         if self._stopping is None:
-            self._stopping = self._loop.create_task(self._stop())
+            self._stopping = self._loop.create_task(self._stop(code))
 
-    async def _stop(self) -> None:
-        await self._transport.abandon()
+    async def _stop(self, code: int = endings.SERVICE_RESTART) -> None:
         timeout = conf.shutdown_timeout()
-        if self._transport.told:
-            # It was in recv() and ends by itself, in half of the time.
-            await asyncio.wait({self._task}, timeout=timeout / 2)
-        self._task.cancel()
+        try:
+            await self._transport.abandon(code)
+            if self._transport.told:
+                # It was in recv() and ends by itself, in half of the time.
+                await asyncio.wait({self._task}, timeout=timeout / 2)
+        finally:
+            # Even if whoever waits here is cancelled once more.
+            self._task.cancel()
         await asyncio.wait({self._task}, timeout=timeout / 2)
         if not self._task.done():
             logger.error(
-                "The view %s did not end within %s seconds of the shutdown.",
+                "The view %s did not end within %s seconds of its connection.",
                 self._name,
                 timeout,
             )
@@ -107,7 +116,9 @@ class RunningView(Generic[T]):
             error = self._task.result().error
             if error is not None and endings.without_closed(error) is not None:
                 logger.error(
-                    "The view %s failed in the shutdown.", self._name, exc_info=error
+                    "The view %s failed when it was stopped.",
+                    self._name,
+                    exc_info=error,
                 )
         self._end()
 
@@ -120,11 +131,22 @@ class RunningView(Generic[T]):
             )
             self.stop()
 
+    def _peer_floods(self) -> None:
+        logger.warning("The view %s does not take what its peer sends.", self._name)
+        self.stop(endings.POLICY_VIOLATION)
+
     def _peer_left(self) -> None:
+        self._unread = self._transport.inbox.unread()
         self._timer = self._loop.call_later(GRACE, self._cancel)
 
     def _cancel(self) -> None:
-        if not self._transport.told:
+        if self._transport.told:
+            return
+        unread = self._transport.inbox.unread()
+        if unread < self._unread:
+            # It is still at what the peer has sent before it left.
+            self._peer_left()
+        else:
             self._task.cancel()
 
     def _end(self, _: object = None) -> None:

@@ -49,8 +49,12 @@ class Transport:
         self.told = False
         # Called when the peer has left while the view does not look.
         self.on_peer_left = _nothing
+        # Called when it has sent more than the view ever takes.
+        self.on_peer_floods = _nothing
         self._server = server_of(send)
-        self.inbox = Inbox(receive, self._peer_left, self._server.may_cancel_receive)
+        self.inbox = Inbox(
+            receive, self._peer_left, self._peer_floods, self._server.may_cancel_receive
+        )
         self.asgi_send = self._server.send
         # Until when the handshake must be accepted, by the clock of the loop.
         self.open_until = asyncio.get_running_loop().time() + conf.open_timeout()
@@ -131,13 +135,13 @@ class Transport:
         except (TimeoutError, ConnectionClosed):
             pass
 
-    async def abandon(self) -> None:
-        """End the connection for a server that shuts down: with 1012 or 503."""
+    async def abandon(self, code: int = SERVICE_RESTART) -> None:
+        """End the connection from outside of the view: with a code, or with 503."""
         self._patience = min(self._patience, _SHORT_PATIENCE)
         if self.state is State.CONNECTING:
             await self.deny(Denial(503, [(b"content-length", b"0")], b""))
         else:
-            await self.close(SERVICE_RESTART, "")
+            await self.close(code, "")
 
     async def finish(self) -> None:
         """
@@ -160,6 +164,8 @@ class Transport:
         finally:
             self._ended()
             self.inbox.stop()
+            # They lead back to the view, and it to here.
+            self.on_peer_left = self.on_peer_floods = _nothing
 
     def closed(self) -> ConnectionClosed:
         """Return the exception that tells the view how the connection ended."""
@@ -200,6 +206,9 @@ class Transport:
     def _peer_left(self) -> None:
         self._ended()
         self.on_peer_left()
+
+    def _peer_floods(self) -> None:
+        self.on_peer_floods()
 
 
 def _nothing() -> None:

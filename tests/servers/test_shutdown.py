@@ -99,7 +99,10 @@ async def test_view_that_does_not_end(start):
         assert (await end_of(websocket))[0] == 1012
         # SHUTDOWN_TIMEOUT is 3 seconds.
         await asyncio.to_thread(server.process.wait, 6)
-    assert "The view served.stubborn did not end within 3 seconds" in server.log
+    assert (
+        "The view served.stubborn did not end within 3 seconds of its connection."
+        in server.log
+    )
 
 
 async def test_reload(start):
