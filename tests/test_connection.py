@@ -3,11 +3,17 @@
 import asyncio
 import datetime
 import decimal
+import sys
+import threading
+import time
 import uuid
 
 import pytest
+from asgiref.sync import sync_to_async
+from django.test import override_settings
 
 from django_asgi_ext import ConnectionClosed, InvalidJSON, InvalidState, websocket
+from django_asgi_ext.websockets import inbox
 
 
 @pytest.fixture
@@ -827,3 +833,143 @@ async def test_attribute_that_is_missing(talk, name, text):
     await peer.accepted()
     assert await peer.outcome == text
     await peer.closed()
+
+
+async def test_view_that_only_sends_holds_no_thread(connect, settings_of_ours):
+    """A view that never receives gives its thread back when it makes no call."""
+    settings_of_ours(THREADS=1)
+
+    @websocket
+    async def pushing(socket):
+        await sync_to_async(threading.get_ident)()
+        await socket.send("ready")
+        await asyncio.sleep(30)
+
+    peers = [connect(pushing), connect(), connect()]
+    for peer in peers:
+        await peer.accepted()
+        assert await peer.hear() == "ready"
+    for peer in peers:
+        await peer.leave()
+
+
+async def test_timed_out_recv_keeps_the_watch(talk):
+    """A view that goes on after a recv() that timed out is cancelled all the same."""
+
+    async def view(socket):
+        await socket.accept()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(socket.recv(), 0.4)
+        await socket.send("waiting")
+        await asyncio.sleep(30)
+
+    peer = talk(view)
+    await peer.accepted()
+    assert await peer.hear() == "waiting"
+    await peer.leave(1001)
+    with pytest.raises(asyncio.CancelledError):
+        await peer.outcome
+
+
+async def test_flood_that_nobody_reads(talk, monkeypatch, caplog):
+    """A view that never takes what its peer sends is ended, the peer sees 1008."""
+    monkeypatch.setattr(inbox, "FULL_TIMEOUT", 0.1)
+
+    async def view(socket):
+        await socket.accept()
+        await asyncio.sleep(30)
+
+    peer = talk(view)
+    await peer.accepted()
+    for _ in range(100):
+        await peer.say("flood")
+    assert await peer.closed() == (1008, "")
+    with pytest.raises(asyncio.CancelledError):
+        await peer.outcome
+    (text,) = [r.message for r in caplog.records if "peer sends" in r.message]
+    assert text.endswith(" does not take what its peer sends.")
+
+
+async def test_slow_view_gets_all_messages(talk):
+    """A view that takes its time gets what the peer sent before it left."""
+
+    async def view(socket):
+        messages = []
+        async for message in socket:
+            messages.append(message)
+            await asyncio.sleep(0.3)
+        return messages
+
+    peer = talk(view)
+    await peer.accepted()
+    for number in range(6):
+        await peer.say(str(number))
+    await peer.leave()
+    assert await peer.outcome == list("012345")
+
+
+async def test_cancel_and_close_at_once(talk):
+    """A task that is cancelled while another closes stays cancelled."""
+
+    async def view(socket):
+        await socket.accept()
+        receiving = asyncio.ensure_future(socket.recv())
+        await asyncio.sleep(0)
+        receiving.cancel()
+        await socket.close()
+        await asyncio.wait({receiving})
+        return receiving.cancelled()
+
+    peer = talk(view)
+    await peer.accepted()
+    assert await peer.closed() == (1000, "")
+    assert await peer.outcome is True
+
+
+async def test_server_that_cancels_twice(talk):
+    """A second cancellation by the server leaves no view behind."""
+    cleaning = asyncio.Event()
+
+    async def view(socket):
+        await socket.accept()
+        try:
+            async for _ in socket:
+                pass
+            cleaning.set()
+            await asyncio.sleep(30)
+        finally:
+            cleaning.set()
+
+    peer = talk(view)
+    await peer.accepted()
+    peer.future.cancel()
+    await asyncio.wait_for(cleaning.wait(), 5)
+    peer.future.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await peer.outcome
+
+
+async def test_open_timeout_covers_the_middleware(connect, settings_of_ours, caplog):
+    """A handshake that is stuck in middleware is denied with 503 in time."""
+    settings_of_ours(OPEN_TIMEOUT=0.1)
+
+    @websocket
+    async def echo(socket):
+        await socket.accept()
+
+    def slow(get_response):
+        def middleware(request):
+            time.sleep(0.3)
+            return get_response(request)
+
+        return middleware
+
+    sys.modules[__name__].slow = slow
+    with override_settings(MIDDLEWARE=["test_connection.slow"]):
+        peer = connect(echo)
+        assert (await peer.denied())[0] == 503
+        await peer.wait(5)
+    (text,) = [r.message for r in caplog.records if "middleware" in r.message]
+    assert text == (
+        "The middleware was not done within 0.1 seconds of the handshake: /ws/"
+    )

@@ -1,6 +1,7 @@
 """The check of the Origin header."""
 
 import logging
+import sys
 
 import pytest
 from django.core.exceptions import DisallowedHost
@@ -510,3 +511,32 @@ async def test_host_that_is_not_allowed(connect, caplog):
         peer = connect(view, headers={"host": "evil.example", **FOREIGN})
         assert (await peer.denied())[0] == 400
     assert "django.security.DisallowedHost" in [r.name for r in caplog.records]
+
+
+async def test_middleware_that_calls_the_view(connect):
+    """A middleware that calls the view itself passes by no check."""
+
+    class Caller:
+        def __init__(self, get_response):
+            self.get_response = get_response
+
+        def __call__(self, request):
+            return self.get_response(request)
+
+        def process_view(self, request, view, args, kwargs):
+            return view(request, *args, **kwargs)
+
+    sys.modules[__name__].Caller = Caller
+
+    @websocket
+    async def view(socket):
+        await socket.accept()
+
+    with override_settings(MIDDLEWARE=[f"{__name__}.Caller"]):
+        peer = connect(view, headers={"origin": "https://evil.example"})
+        assert (await peer.denied())[0] == 403
+
+
+def test_long_origin():
+    """An Origin that no host can have is refused before it costs anything."""
+    assert origin.parse("https://" + "é." * 30_000 + "example") is None

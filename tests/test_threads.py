@@ -204,3 +204,47 @@ async def test_number_of_threads_is_a_setting():
 
         idents = await asyncio.gather(*(connection_of_its_own() for _ in range(8)))
     assert len(set(idents)) == 2
+
+
+async def test_loop_that_was_closed(monkeypatch):
+    """Units of one loop do not wait for the tick of another one."""
+    pool = WorkerThreads(2)
+    go = threading.Event()
+    holder = WorkUnit(pool)
+
+    async def busy():
+        holder.submit(go.wait, 5)
+        WorkUnit(pool).submit(go.wait, 5)
+
+    # A loop that is gone before its tick.
+    await asyncio.to_thread(asyncio.run, busy())
+    unit = WorkUnit(pool)
+    answer = asyncio.wrap_future(unit.submit(threading.get_ident))
+    try:
+        async with asyncio.timeout(5):
+            await until(lambda: len(pool._leased) == 2)
+    finally:
+        go.set()
+    assert await asyncio.wait_for(answer, 5)
+    unit.end()
+    holder.end()
+
+
+async def test_unit_that_nobody_ends():
+    """A unit ends by itself when it makes no call for a while."""
+    pool = WorkerThreads(1)
+    unit = WorkUnit(pool)
+    unit.submit(threading.get_ident).result(5)
+    assert unit.is_busy
+    await until(lambda: idle(pool) == 1)
+    assert not unit.is_busy
+
+
+async def test_unit_that_ends_after_its_call():
+    """end_after_next() ends the next unit without another word."""
+    pool = WorkerThreads(1)
+    unit = WorkUnit(pool)
+    unit.end_after_next()
+    unit.submit(threading.get_ident).result(5)
+    async with asyncio.timeout(0.2):
+        await until(lambda: idle(pool) == 1)

@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import http.client
 import os
+import socket
+import time
 
 import pytest
 from serving import (
@@ -288,3 +290,22 @@ async def test_nothing_is_left_over(server):
         # The worker threads are started as they are needed: THREADS is 3.
         while held()[0] > files or held()[1] > threads + 3:
             await asyncio.sleep(0.05)
+
+
+def test_frame_before_the_accept(server):
+    """A peer that sends before it is accepted, and leaves, leaves no view behind."""
+    handshake = (
+        "GET /left/ HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\n"
+        "Upgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+        "Sec-WebSocket-Version: 13\r\n\r\n"
+    )
+    before = server.log.count("LEFT")
+    # A text frame of one masked byte.
+    frame = bytes([0x81, 0x81, 0, 0, 0, 0]) + b"x"
+    for _ in range(5):
+        with socket.create_connection(("127.0.0.1", server.port), 5) as connection:
+            connection.sendall(handshake.encode() + frame)
+    deadline = time.monotonic() + 8
+    while server.log.count("LEFT") < before + 5:
+        assert time.monotonic() < deadline, server.log[-2000:]
+        time.sleep(0.05)
