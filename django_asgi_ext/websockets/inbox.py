@@ -41,7 +41,8 @@ class Inbox:
     The events of one connection, in order.
 
     ``disconnect`` is the server's websocket.disconnect once it has been seen.
-    ``on_disconnect`` is called when the reader, and not next(), has seen it.
+    ``on_disconnect`` is called when the reader, and not next(), has seen it, and
+    ``on_full`` when nobody has taken what it read for FULL_TIMEOUT seconds.
     """
 
     def __init__(
@@ -72,8 +73,10 @@ class Inbox:
 
     async def next(self) -> Event:
         """
-        Return the next event. Who gets websocket.disconnect keeps it in
-        ``disconnect``, and it is returned from then on.
+        Return the next event.
+
+        Who gets websocket.disconnect keeps it in ``disconnect``; it is returned
+        from then on.
 
         Raise InvalidState if another task is waiting here, and Interrupted if
         interrupt() was called meanwhile.
@@ -110,10 +113,6 @@ class Inbox:
     def unread(self) -> int:
         """Return how many events have been read ahead."""
         return len(self._events)
-
-    def is_empty(self) -> bool:
-        """Return whether nothing has been read ahead."""
-        return not self._events
 
     def stop(self) -> None:
         """Read nothing more; nobody is interested in this connection now."""

@@ -189,7 +189,7 @@ class Transport:
 
     def _is_over(self) -> bool:
         if self.state is State.CLOSED:
-            return self.inbox.is_empty() and self.inbox.disconnect is None
+            return not self.inbox.unread() and self.inbox.disconnect is None
         return self.state is State.CLOSING or self.state is State.DENYING
 
     def _ended(self) -> None:
