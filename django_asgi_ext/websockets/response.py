@@ -90,6 +90,11 @@ class Denial:
     headers: Headers
     body: bytes
 
+    @classmethod
+    def empty(cls, status: int) -> Denial:
+        """Return a denial that says no more than its status."""
+        return cls(status, [(b"content-length", b"0")], b"")
+
     def events(self) -> Iterator[Event]:
         """Yield the events that send it (ASGI's "websocket.http.response")."""
         yield {

@@ -139,7 +139,7 @@ class Transport:
         """End the connection from outside of the view: with a code, or with 503."""
         self._patience = min(self._patience, _SHORT_PATIENCE)
         if self.state is State.CONNECTING:
-            await self.deny(Denial(503, [(b"content-length", b"0")], b""))
+            await self.deny(Denial.empty(503))
         else:
             await self.close(code, "")
 
@@ -151,7 +151,7 @@ class Transport:
         """
         try:
             if self.state is State.CONNECTING:
-                await self.deny(Denial(500, [(b"content-length", b"0")], b""))
+                await self.deny(Denial.empty(500))
             elif self.state is State.OPEN:
                 await self.close(INTERNAL_ERROR, "")
             # Whoever called close() may have been cancelled in it.
