@@ -7,6 +7,7 @@ override_settings() works.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ class Problem:
 def _is_number(value: object, or_zero: bool = False) -> bool:
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         return False
-    return value > 0 or (or_zero and value == 0)
+    return 0 < value < math.inf or (or_zero and value == 0)
 
 
 def _is_count(value: object) -> bool:
@@ -60,6 +61,8 @@ _SETTINGS = {
     ),
     "MAX_CONNECTIONS": _Setting(lambda: None, _is_count, "a whole number above 0"),
     "OPEN_TIMEOUT": _Setting(lambda: 4, _is_number, "a number of seconds above 0"),
+    "SEND_TIMEOUT": _Setting(lambda: 30, _is_number, "a number of seconds above 0"),
+    "IDLE_TIMEOUT": _Setting(lambda: None, _is_number, "a number of seconds above 0"),
     "CLOSE_TIMEOUT": _Setting(lambda: 5, _is_number, "a number of seconds above 0"),
     "SHUTDOWN_TIMEOUT": _Setting(lambda: 3, _is_number, "a number of seconds above 0"),
     "SHUTDOWN_SPREAD": _Setting(
@@ -99,6 +102,16 @@ def max_connections() -> int | None:
 def open_timeout() -> float:
     """Return how long a handshake may take until it is accepted, in seconds."""
     return cast(float, _get("OPEN_TIMEOUT"))
+
+
+def send_timeout() -> float:
+    """Return for how long a peer may not read what is sent to it, in seconds."""
+    return cast(float, _get("SEND_TIMEOUT"))
+
+
+def idle_timeout() -> float | None:
+    """Return for how long nothing may be said, in seconds, None for any time."""
+    return cast("float | None", _get("IDLE_TIMEOUT"))
 
 
 def close_timeout() -> float:

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers import asgi
 
-from django_asgi_ext import conf, servers
+from django_asgi_ext import conf
 from django_asgi_ext.lifespan import Lifespan, LifespanManager
 from django_asgi_ext.protocols import (
     ASGIApplication,
@@ -17,6 +17,7 @@ from django_asgi_ext.protocols import (
     Send,
     protocols as common_protocols,
 )
+from django_asgi_ext.servers import granian
 from django_asgi_ext.websockets.connections import close_all
 from django_asgi_ext.websockets.handler import WebSocketHandler
 
@@ -44,7 +45,7 @@ class ASGIHandler(asgi.ASGIHandler):
         lifespan: LifespanManager | None = None,
     ) -> None:
         conf.check()
-        servers.prepare_granian(close_all)
+        granian.prepare(close_all)
         super().__init__()
         self.lifespan = Lifespan(lifespan)
         self._own: dict[str, ASGIApplication] = {

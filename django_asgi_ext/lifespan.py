@@ -8,8 +8,8 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
-from django_asgi_ext import servers
 from django_asgi_ext.protocols import Receive, Scope, Send
+from django_asgi_ext.servers import hypercorn
 from django_asgi_ext.websockets.connections import close_all, forget_connections
 
 logger = logging.getLogger("django_asgi_ext.lifespan")
@@ -40,7 +40,7 @@ class Lifespan:
         """Answer lifespan.startup and lifespan.shutdown."""
         await receive()
         forget_connections()
-        asked = servers.survive_sigterm(send, close_all)
+        asked = hypercorn.survive_sigterm(send, close_all)
         phase = "startup"
         answer = {"type": "lifespan.shutdown.complete"}
         try:

@@ -14,9 +14,9 @@ from django_asgi_ext import conf, get_asgi_application
 from django_asgi_ext.checks import check_settings
 
 KNOWN = (
-    "The settings are: CLOSE_TIMEOUT, MAX_CONNECTIONS, MAX_MESSAGE_SIZE, "
-    "OPEN_TIMEOUT, PROTOCOLS, REQUIRE_ORIGIN, SHUTDOWN_SPREAD, SHUTDOWN_TIMEOUT, "
-    "THREADS."
+    "The settings are: CLOSE_TIMEOUT, IDLE_TIMEOUT, MAX_CONNECTIONS, "
+    "MAX_MESSAGE_SIZE, OPEN_TIMEOUT, PROTOCOLS, REQUIRE_ORIGIN, SEND_TIMEOUT, "
+    "SHUTDOWN_SPREAD, SHUTDOWN_TIMEOUT, THREADS."
 )
 
 
@@ -106,8 +106,10 @@ def test_unknown_key(name):
         (
             "CLOSE_TIMEOUT",
             "a number of seconds above 0",
-            [0, -1, True, "5", float("nan"), [5]],
+            [0, -1, True, "5", float("nan"), float("inf"), [5]],
         ),
+        ("SEND_TIMEOUT", "a number of seconds above 0", [0, -1, True, "5"]),
+        ("IDLE_TIMEOUT", "a number of seconds above 0", [0, -1, True, "5"]),
         ("SHUTDOWN_TIMEOUT", "a number of seconds above 0", [0, -1, True, "5"]),
         ("OPEN_TIMEOUT", "a number of seconds above 0", [0, -1, True, "5"]),
         ("MAX_CONNECTIONS", "a whole number above 0", [0, -1, True, 1.5, "5"]),

@@ -64,6 +64,7 @@ class WebSocket:
         # In characters: one has at most four bytes.
         self._small = self._max_size // 4
         self._inbox = transport.inbox
+        self._pulse = transport.pulse
         self._headers = headers
         self._unit = unit
 
@@ -254,10 +255,13 @@ class WebSocket:
             await self._open()
         if self._transport.state is not _OPEN:
             self._transport.check_sending()
+        self._pulse.begun += 1
         try:
             await self._transport.asgi_send(event)
         except SEND_ERRORS as error:
             raise await self._transport.failed() from error
+        finally:
+            self._pulse.done += 1
 
     async def send_json(self, value: object) -> None:
         """

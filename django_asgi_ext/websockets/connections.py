@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -12,6 +13,9 @@ from django_asgi_ext import conf, servers
 from django_asgi_ext.websockets.running import RunningView
 
 logger = logging.getLogger("django_asgi_ext.websocket")
+
+# How often it is looked in the time that a peer has to read, or to say something.
+LOOKS_PER_TIMEOUT = 10
 
 _of_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, Connections] = (
     WeakKeyDictionary()
@@ -32,6 +36,7 @@ class Connections:
         self._running: set[RunningView[Any]] = set()
         self._empty = asyncio.Event()
         self._empty.set()
+        self._timer: asyncio.TimerHandle | None = None
 
     def has_room(self) -> bool:
         """Return whether a new connection may begin."""
@@ -44,12 +49,30 @@ class Connections:
         self._empty.clear()
         if self.is_stopping:
             view.stop()
+        if self._timer is None:
+            self._look_later()
 
     def discard(self, view: RunningView[Any]) -> None:
         """Note that a view has ended, with its connection."""
         self._running.discard(view)
         if not self._running:
             self._empty.set()
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+
+    def _look_later(self) -> None:
+        # One clock for all: timers of their own would cost each message.
+        shortest = min(conf.send_timeout(), conf.idle_timeout() or math.inf)
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(shortest / LOOKS_PER_TIMEOUT, self._look)
+
+    def _look(self) -> None:
+        now = asyncio.get_running_loop().time()
+        send_timeout, idle_timeout = conf.send_timeout(), conf.idle_timeout()
+        for view in self._running:
+            view.look(now, send_timeout, idle_timeout)
+        self._look_later()
 
     def stop(self) -> None:
         """

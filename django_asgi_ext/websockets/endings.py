@@ -10,11 +10,13 @@ from django_asgi_ext.exceptions import ConnectionClosed, InvalidJSON
 
 # RFC 6455, section 7.4.1, and the IANA registry of close codes.
 NORMAL_CLOSURE = 1000
+GOING_AWAY = 1001
 INVALID_DATA = 1007
 POLICY_VIOLATION = 1008
 MESSAGE_TOO_BIG = 1009
 INTERNAL_ERROR = 1011
 SERVICE_RESTART = 1012
+TRY_AGAIN_LATER = 1013
 
 
 def close_code_for(error: BaseException) -> int:

@@ -17,6 +17,7 @@ from collections.abc import Callable
 
 from django_asgi_ext.exceptions import InvalidState
 from django_asgi_ext.protocols import Event, Receive
+from django_asgi_ext.websockets.pulse import Pulse
 
 logger = logging.getLogger("django_asgi_ext.websocket")
 
@@ -50,12 +51,14 @@ class Inbox:
         receive: Receive,
         on_disconnect: Callable[[], None],
         on_full: Callable[[], None],
+        pulse: Pulse,
         may_cancel: bool = True,
     ) -> None:
         self.disconnect: Event | None = None
         self._on_disconnect = on_disconnect
         self._on_full = on_full
         self._receive = receive
+        self._pulse = pulse
         # Else next() leaves receive() to the reader, which is not cancelled.
         self._may_cancel = may_cancel
         self._loop = asyncio.get_running_loop()
@@ -102,6 +105,7 @@ class Inbox:
             self._cancelling = task.cancelling()
             try:
                 event = await self._receive()
+                self._pulse.heard += 1
             except BaseException as error:
                 event = self._failed(error)
             finally:
@@ -218,6 +222,7 @@ class Inbox:
                 if event["type"] == "websocket.disconnect":
                     self.disconnect = event
                     break
+                self._pulse.heard += 1
                 self._events.append(event)
                 self._size += _size(event)
                 if self._receiver is not None:

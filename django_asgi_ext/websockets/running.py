@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
 from dataclasses import dataclass
-from typing import Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 from django_asgi_ext import conf
 from django_asgi_ext.websockets import endings
@@ -44,6 +44,7 @@ class RunningView(Generic[T]):
         self._timer: asyncio.TimerHandle | None = None
         self._unread = 0
         self._stopping: asyncio.Task[None] | None = None
+        self._parting: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
         # A task of its own: it can be cancelled without the server's, and a
         # message that wakes it does not pass through all that stands above.
@@ -72,8 +73,9 @@ class RunningView(Generic[T]):
             self._opening.cancel()
             if self._timer is not None:
                 self._timer.cancel()
-        if self._stopping is not None:
-            await self._stopping
+        for task in (self._parting, self._stopping):
+            if task is not None:
+                await task
         if not self._task.done():
             raise self._transport.closed()
         try:
@@ -89,6 +91,29 @@ class RunningView(Generic[T]):
                 # Its traceback leads here and would keep the connection alive.
                 outcome.error = None
         return cast(T, outcome.result)
+
+    def look(self, now: float, send_timeout: float, idle_timeout: float | None) -> None:
+        """End the connection if its peer does not read or if nothing is said."""
+        if self._parting is not None:
+            return
+        pulse = self._transport.pulse
+        if pulse.stuck_for(now) >= send_timeout:
+            logger.warning(
+                "The peer of the view %s has not read for %s seconds.",
+                self._name,
+                send_timeout,
+            )
+            self._part(self._transport.give_up(endings.TRY_AGAIN_LATER))
+        elif idle_timeout is not None and pulse.idle_for(now) >= idle_timeout:
+            self._part(self._transport.close(endings.GOING_AWAY, "idle"))
+
+    def _part(self, ending: Coroutine[Any, Any, None]) -> None:
+        self._parting = self._loop.create_task(self._end_and_tell(ending))
+
+    async def _end_and_tell(self, ending: Coroutine[Any, Any, None]) -> None:
+        await ending
+        # As if it had left.
+        self._peer_left()
 
     def stop(self, code: int = endings.SERVICE_RESTART) -> None:
         """Close the connection and end the view, as for a server that shuts down."""

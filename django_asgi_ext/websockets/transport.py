@@ -16,6 +16,7 @@ from django_asgi_ext.protocols import Event, Receive, Scope, Send
 from django_asgi_ext.servers import server_of
 from django_asgi_ext.websockets.endings import INTERNAL_ERROR, SERVICE_RESTART
 from django_asgi_ext.websockets.inbox import Inbox
+from django_asgi_ext.websockets.pulse import Pulse
 from django_asgi_ext.websockets.response import Denial
 from django_asgi_ext.websockets.state import State, after_sending
 
@@ -51,20 +52,28 @@ class Transport:
         self.on_peer_left = _nothing
         # Called when it has sent more than the view ever takes.
         self.on_peer_floods = _nothing
-        self._server = server_of(send)
+        self._server = server_of(receive, send)
+        now = asyncio.get_running_loop().time()
+        self.pulse = Pulse(now)
         self.inbox = Inbox(
-            receive, self._peer_left, self._peer_floods, self._server.may_cancel_receive
+            self._server.receiver(),
+            self._peer_left,
+            self._peer_floods,
+            self.pulse,
+            self._server.may_cancel_receive,
         )
-        self.asgi_send = self._server.send
+        self.asgi_send = self._server.sender()
         # Until when the handshake must be accepted, by the clock of the loop.
-        self.open_until = asyncio.get_running_loop().time() + conf.open_timeout()
+        self.open_until = now + conf.open_timeout()
         # How long a closing handshake may take, in seconds.
         self._patience = conf.close_timeout()
         # The websocket.close that is to be sent.
         self._close: Event | None = None
         # HTTP/2 and above.
         self._over_streams = not scope.get("http_version", "1.1").startswith("1")
-        self._extensions = scope.get("extensions") or {}
+        self._takes_denials = self._server.takes_denials or (
+            "websocket.http.response" in (scope.get("extensions") or {})
+        )
 
     def check_receiving(self) -> None:
         """Raise ConnectionClosed if there is nothing to receive any more."""
@@ -95,10 +104,13 @@ class Transport:
             raise self.closed()
         # Before the first await: what another task sends then comes after.
         self.state = after_sending(self.state, event["type"])
+        self.pulse.begun += 1
         try:
             await self.asgi_send(event)
         except SEND_ERRORS as error:
             raise await self.failed() from error
+        finally:
+            self.pulse.done += 1
 
     async def failed(self) -> ConnectionClosed:
         """Return what it means that sending has failed."""
@@ -119,9 +131,9 @@ class Transport:
         """
         Answer the opening handshake with a response other than 101.
 
-        Servers without the extension "websocket.http.response" answer 403.
+        Servers that do not take a response answer 403.
         """
-        if "websocket.http.response" not in self._extensions:
+        if not self._takes_denials:
             await self.close(1000, "")
             return
         try:
@@ -132,8 +144,17 @@ class Transport:
                     denial = replace(denial, status=403)
                 for event in denial.events():
                     await self.send(event)
-        except (TimeoutError, ConnectionClosed):
+        except TimeoutError:
+            self._server.cut_off()
+        except ConnectionClosed:
             pass
+
+    async def give_up(self, code: int) -> None:
+        """End the connection to a peer that does not read: it gets no close frame."""
+        if self.state is State.OPEN:
+            self.close_code, self.state = code, State.CLOSED
+            self._server.cut_off()
+            await self.inbox.interrupt()
 
     async def abandon(self, code: int = SERVICE_RESTART) -> None:
         """End the connection from outside of the view: with a code, or with 503."""
@@ -160,10 +181,11 @@ class Transport:
                 async with asyncio.timeout(self._patience):
                     await self.inbox.drain()
         except TimeoutError:
-            pass
+            self._server.cut_off()
         finally:
             self._ended()
             self.inbox.stop()
+            self._server.end()
             # They lead back to the view, and it to here.
             self.on_peer_left = self.on_peer_floods = _nothing
 
@@ -183,8 +205,11 @@ class Transport:
                 event, self._close = self._close, None
                 if event is not None and self.inbox.disconnect is None:
                     await self.asgi_send(event)
-        except (TimeoutError, *SEND_ERRORS):
-            # The peer is gone or does not read. There is nothing to add.
+        except TimeoutError:
+            self._close = None
+            self._server.cut_off()
+        except SEND_ERRORS:
+            # The peer is gone. There is nothing to add.
             self._close = None
 
     def _is_over(self) -> bool:
@@ -194,13 +219,9 @@ class Transport:
 
     def _ended(self) -> None:
         if self.close_code is None:
-            event = self.inbox.disconnect or {}
-            code = event.get("code")
-            if code == 1006 and self._server.hides_clean_close():
-                code = None
-            # A close frame without a code counts as 1005 (section 7.1.5).
-            self.close_code = 1005 if code is None else code
-            self.close_reason = event.get("reason") or ""
+            self.close_code, self.close_reason = self._server.close_of(
+                self.inbox.disconnect or {}
+            )
         self.state = State.CLOSED
 
     def _peer_left(self) -> None:

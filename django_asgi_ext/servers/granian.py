@@ -1,0 +1,93 @@
+"""
+Granian.
+
+It loses messages when its receive() is cancelled, its worker aborts when a
+denial has two headers of one name, and it shuts down without a close frame. It
+drops the headers of an accept, and takes a connection that breaks for a close
+without a code; nothing can be done about these.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import signal
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from django_asgi_ext.protocols import Event, Send
+from django_asgi_ext.servers.base import CloseAll, Server, start
+
+
+def owns(send: Send) -> bool:
+    """Return whether a send() is granian's."""
+    return type(getattr(send, "__self__", None)).__module__.startswith("granian")
+
+
+class Granian(Server):
+    """One of its connections."""
+
+    __slots__ = ()
+
+    may_cancel_receive = False
+
+    def sender(self) -> Send:
+        """Return its send(), to which no denial repeats the name of a header."""
+        send = self._send
+
+        async def send_to_granian(event: Event) -> None:
+            if event["type"] == "websocket.http.response.start":
+                event = {**event, "headers": _without_repetition(event["headers"])}
+            await send(event)
+
+        return send_to_granian
+
+
+def _without_repetition(
+    headers: Iterable[tuple[bytes, bytes]],
+) -> list[tuple[bytes, bytes]]:
+    """Join the values of a name, or keep the first where they cannot be joined."""
+    joined: dict[bytes, bytes] = {}
+    for name, value in headers:
+        if name not in joined:
+            joined[name] = value
+        elif name != b"set-cookie":
+            # RFC 9110, section 5.3.
+            joined[name] += b", " + value
+    return list(joined.items())
+
+
+def prepare(close_all: CloseAll) -> None:
+    """
+    Let it close all connections before it shuts down.
+
+    It gives an application no moment to do so. A worker sets its signals up
+    after it has loaded the application, so this must be called on loading.
+    """
+    signals = sys.modules.get("granian._signals")
+    original = getattr(signals, "set_loop_signals", None)
+    if signals is None or original is None or hasattr(original, "__wrapped__"):
+        return
+
+    @functools.wraps(original)
+    def set_loop_signals(loop: asyncio.AbstractEventLoop) -> Any:
+        event = original(loop)
+
+        async def close_and_shut_down() -> None:
+            try:
+                await close_all()
+            finally:
+                event.set()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            try:
+                loop.add_signal_handler(
+                    number, lambda: start(loop, close_and_shut_down)
+                )
+            except NotImplementedError:
+                # Windows: it stays as it was.
+                return event
+        return event
+
+    signals.set_loop_signals = set_loop_signals  # type: ignore[attr-defined]

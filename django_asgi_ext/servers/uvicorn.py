@@ -1,0 +1,35 @@
+"""
+Uvicorn.
+
+It takes a connection that breaks for a close without a code.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django_asgi_ext.protocols import Event, Send
+from django_asgi_ext.servers.base import ABNORMAL, NO_STATUS, Server, cut_off
+
+
+def owns(send: Send) -> bool:
+    """Return whether a send() is uvicorn's for a WebSocket."""
+    module = type(getattr(send, "__self__", None)).__module__
+    return module.startswith("uvicorn.protocols.websockets.")
+
+
+class Uvicorn(Server):
+    """One of its connections."""
+
+    __slots__ = ()
+
+    def close_of(self, disconnect: Event) -> tuple[int, str]:
+        """Return the close code and reason; a close frame leads to both keys."""
+        if disconnect.get("code") == NO_STATUS and "reason" not in disconnect:
+            return ABNORMAL, ""
+        return super().close_of(disconnect)
+
+    def cut_off(self) -> None:
+        """Break the connection off if the peer has not taken all that was sent."""
+        protocol: Any = self._send.__self__  # type: ignore[attr-defined]
+        cut_off(getattr(protocol, "transport", None))

@@ -1,0 +1,44 @@
+"""Whether anything still goes over a connection."""
+
+from __future__ import annotations
+
+
+class Pulse:
+    """
+    What was sent and heard, counted and not timed: a clock costs every message.
+
+    ``begun`` counts the events that were given to the server's send(), ``done``
+    those that it has taken, ``heard`` those that came from its receive(). Times
+    are of the loop's clock, in seconds.
+    """
+
+    __slots__ = (
+        "_active_at",
+        "_done",
+        "_events",
+        "_moved_at",
+        "begun",
+        "done",
+        "heard",
+    )
+
+    def __init__(self, now: float) -> None:
+        self.begun = self.done = self.heard = 0
+        # What was found at the last look, and when it had last changed.
+        self._done = self._events = 0
+        self._moved_at = self._active_at = now
+
+    def stuck_for(self, now: float) -> float:
+        """Return for how long the server has taken nothing, though it should."""
+        if self.begun == self.done or self.done != self._done:
+            self._done = self.done
+            self._moved_at = now
+        return now - self._moved_at
+
+    def idle_for(self, now: float) -> float:
+        """Return for how long nothing was sent or heard."""
+        events = self.begun + self.heard
+        if events != self._events:
+            self._events = events
+            self._active_at = now
+        return now - self._active_at
