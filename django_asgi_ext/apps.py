@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.apps import AppConfig
 from django.core import checks
 
-from django_asgi_ext.checks import check_settings
+from django_asgi_ext.checks import check_deployment, check_settings
 
 
 class ASGIExtConfig(AppConfig):
@@ -18,3 +18,4 @@ class ASGIExtConfig(AppConfig):
     def ready(self) -> None:
         """Register the system checks."""
         checks.register(check_settings)
+        checks.register(check_deployment, "asgi_ext", checks.Tags.security, deploy=True)

@@ -1,12 +1,18 @@
-"""System checks for the setting ASGI_EXT."""
+"""System checks: for the setting ASGI_EXT, and with --deploy for the servers."""
 
 from __future__ import annotations
 
+import json
+import os
+import tomllib
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-from django.core.checks import CheckMessage, Error
+from django.core.checks import CheckMessage, Error, Warning
 
-from django_asgi_ext import conf
+from django_asgi_ext import conf, deployment
 
 
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
@@ -15,3 +21,64 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
         Error(problem.message, hint=problem.hint, id=f"asgi_ext.E{problem.number:03}")
         for problem in conf.problems()
     ]
+
+
+def check_deployment(**kwargs: Any) -> list[CheckMessage]:
+    """
+    Return a warning for what is dangerous on the servers that are installed.
+
+    Which of them is in use, and how, is known at the first connection only.
+    """
+    if any(conf.problems()):
+        # They are reported, and what they mean is not known.
+        return []
+    found = deployment.dangers_of_settings()
+    for server in deployment.SERVERS:
+        if _is_installed(server):
+            found += deployment.dangers_of(server, _configuration(server))
+    return [Warning(danger.message, danger.hint, id=danger.id) for danger in found]
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        version(package)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def _configuration(server: str) -> SimpleNamespace:
+    """Return what can be known of a server's configuration without running it."""
+    known: dict[str, Any] = {}
+    if server == "hypercorn":
+        known = _hypercorn_toml()
+    elif server == "uvicorn":
+        known = {"ws": "auto", **_variables("UVICORN_")}
+        if known["ws"] == "auto":
+            is_sansio = _is_installed("websockets")
+            known["ws"] = "websockets-sansio" if is_sansio else "wsproto"
+    return SimpleNamespace(**known)
+
+
+def _hypercorn_toml() -> dict[str, Any]:
+    # It takes any file by --config; this is what its documentation calls it.
+    try:
+        return tomllib.loads(Path("hypercorn.toml").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _variables(prefix: str) -> dict[str, Any]:
+    """Return the options that a server takes from the environment."""
+    return {
+        name.removeprefix(prefix).lower(): _value(text)
+        for name, text in os.environ.items()
+        if name.startswith(prefix) and text
+    }
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text.lower())
+    except ValueError:
+        return text

@@ -167,6 +167,23 @@ async def test_subprotocol_that_was_not_offered(talk):
     await peer.closed()
 
 
+async def test_subprotocol_that_is_none(talk):
+    """What a client offers that cannot name a subprotocol was not offered."""
+
+    async def view(socket):
+        with pytest.raises(ValueError) as error:
+            await socket.accept(subprotocol="a b")
+        await socket.accept()
+        return failure_text(error)
+
+    peer = talk(view, scope={"subprotocols": ["a b", "c"]})
+    assert (await peer.accepted())["subprotocol"] is None
+    assert await peer.outcome == (
+        "ValueError: The client did not offer the subprotocol 'a b' (offered: c)."
+    )
+    await peer.closed()
+
+
 async def test_accept_headers(talk):
     """Headers given to accept() go out on the 101, with names in lower case."""
 

@@ -944,6 +944,24 @@ async def test_headers_of_middleware(connect, middleware):
     }
 
 
+@pytest.mark.parametrize("status", [101, 403])
+async def test_nul_in_a_header(connect, middleware, status, caplog):
+    """A header that no server would send denies the handshake with 500."""
+
+    def decorate(get_response):
+        def middleware(request):
+            response = get_response(request) if status == 101 else HttpResponse()
+            response.status_code = status
+            response["X-Header"] = "a\0b"
+            return response
+
+        return middleware
+
+    middleware(decorate)
+    assert (await connect(echo).denied())[0] == 500
+    assert "The header 'X-Header' has NUL in it." in caplog.text
+
+
 async def test_cookies_of_middleware_on_a_denial(connect, middleware):
     """Cookies of middleware go out with a denial by the view, beside its own."""
 

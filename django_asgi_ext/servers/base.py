@@ -58,7 +58,9 @@ class Server:
 
 def cut_off(transport: Any) -> None:
     """Break a transport of asyncio's off if something in it waits for the peer."""
-    if isinstance(transport, asyncio.Transport) and transport.get_write_buffer_size():
+    # Not by its class: those of uvloop have none in common with asyncio's.
+    unsent = getattr(transport, "get_write_buffer_size", None)
+    if unsent is not None and unsent():
         transport.abort()
 
 

@@ -3,9 +3,10 @@ Daphne.
 
 It drops the headers of an accept, empty messages and close reasons, refuses
 most close codes, answers a denial with 403 and a peer that breaks the protocol
-with the end of the connection. It never holds a peer back and never waits for
-one. What it is built on, autobahn and Twisted, can do all of that. It shuts
-down without a close frame, and it has no lifespan.
+with the end of the connection, and resets it after a close of its own. It never
+holds a peer back and never waits for one. What it is built on, autobahn and
+Twisted, can do all of that. It shuts down without a close frame, and it has no
+lifespan.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import sys
 from typing import Any
 
 from django_asgi_ext.protocols import Event, Receive, Send
-from django_asgi_ext.servers.base import CloseAll, Server, start
+from django_asgi_ext.servers.base import ABNORMAL, CloseAll, Server, start
 from django_asgi_ext.servers.http import response_bytes
 
 # From how many unread messages, or bytes of them, a peer is held back.
@@ -62,13 +63,18 @@ class Daphne(Server):
             if self._flow.is_held_back:
                 await self._flow.wait()
             text, data = event.get("text"), event.get("bytes")
-            if not text and not data:
+            # Its limit is meant for the peer's messages, and it sends at once.
+            limit, protocol.maxMessagePayloadSize = protocol.maxMessagePayloadSize, 0
+            try:
                 protocol.serverSend(data if text is None else text, text is None)
-                return
+            finally:
+                protocol.maxMessagePayloadSize = limit
+            return
         elif kind == "websocket.accept":
             event = {**event, "subprotocol": _accept(event)}
             # A close frame with a code that says so (RFC 6455, section 7.1.7).
             protocol.failByDrop = False
+            protocol._closeConnection = functools.partial(_close_connection, protocol)
             self._flow.begin()
         elif kind == "websocket.close" and not _is_connecting(protocol):
             protocol.sendCloseFrame(
@@ -98,7 +104,11 @@ class Daphne(Server):
     def close_of(self, disconnect: Event) -> tuple[int, str]:
         """Return the close code and reason, of which it hands on the first."""
         code, _ = super().close_of(disconnect)
-        return code, getattr(self._protocol, "remoteCloseReason", None) or ""
+        protocol = self._protocol
+        if code == ABNORMAL and getattr(protocol, "failedByMe", False):
+            # The peer has broken the protocol, and has been told so.
+            return getattr(protocol, "localCloseCode", None) or code, ""
+        return code, getattr(protocol, "remoteCloseReason", None) or ""
 
     def cut_off(self) -> None:
         """Break the connection off if the peer has not taken all that was sent."""
@@ -123,6 +133,12 @@ def _accept(event: Event) -> tuple[str | None, dict[str, list[str]]]:
 
 def _is_connecting(protocol: Any) -> bool:
     return bool(protocol.state == protocol.STATE_CONNECTING)
+
+
+def _close_connection(protocol: Any, abort: bool = False) -> None:
+    # It resets the connection when the peer has answered a close, which browsers
+    # take for an end that was not clean.
+    type(protocol)._closeConnection(protocol, abort and not protocol.wasClean)
 
 
 class _Flow:

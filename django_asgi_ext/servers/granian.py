@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from django_asgi_ext.protocols import Event, Send
+from django_asgi_ext.protocols import Event, Receive, Send
 from django_asgi_ext.servers.base import CloseAll, Server, start
 
 
@@ -28,9 +28,13 @@ def owns(send: Send) -> bool:
 class Granian(Server):
     """One of its connections."""
 
-    __slots__ = ()
+    __slots__ = ("_is_cut_off",)
 
     may_cancel_receive = False
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        super().__init__(receive, send)
+        self._is_cut_off = False
 
     def sender(self) -> Send:
         """Return its send(), to which no denial repeats the name of a header."""
@@ -39,9 +43,21 @@ class Granian(Server):
         async def send_to_granian(event: Event) -> None:
             if event["type"] == "websocket.http.response.start":
                 event = {**event, "headers": _without_repetition(event["headers"])}
-            await send(event)
+            try:
+                await send(event)
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if not self._is_cut_off or task is None:
+                    raise
+                # Nothing else ends it while the peer does not read.
+                task.uncancel()
+                raise ConnectionAbortedError("The peer does not read.") from None
 
         return send_to_granian
+
+    def cut_off(self) -> None:
+        """Note that the peer does not read: when the application ends, so does it."""
+        self._is_cut_off = True
 
 
 def _without_repetition(

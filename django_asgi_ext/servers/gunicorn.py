@@ -1,8 +1,9 @@
 """
 Gunicorn with its own ASGI worker.
 
-It answers a denial with 403, drops the reason of a peer's close, and waits half
-a minute for open WebSockets before it shuts down.
+It answers a denial with 403, drops the reason of a peer's close, lets a send()
+wait on when the connection is lost, and waits half a minute for open WebSockets
+before it shuts down.
 """
 
 from __future__ import annotations
@@ -72,6 +73,11 @@ class Gunicorn(Server):
     def cut_off(self) -> None:
         """Break the connection off if the peer has not taken all that was sent."""
         cut_off(self._protocol.transport)
+        # Nobody else wakes a send() that waits for a peer that is gone.
+        drain = getattr(self._protocol, "_drain", None)
+        resume = getattr(getattr(drain, "__self__", None), "resume_writing", None)
+        if resume is not None:
+            resume()
 
 
 def watch_shutdown(loop: asyncio.AbstractEventLoop, close_all: CloseAll) -> None:

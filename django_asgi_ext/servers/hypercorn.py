@@ -2,7 +2,8 @@
 Hypercorn.
 
 It gives 1006 as the code of every close of a peer's. Behind a message that is
-too big it goes on reading and keeping what comes. A frame that is no WebSocket
+too big it goes on reading and keeping what comes, and it unpacks a compressed
+one to any size before it looks. A frame that is no WebSocket
 frame ends the connection without a close frame. It forgets to tell that a peer
 is gone which has sent something before the accept, and it waits for ever to
 tell an application that has left ten messages unread.
@@ -19,6 +20,8 @@ import asyncio
 import functools
 import os
 import signal
+import sys
+import zlib
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -60,24 +63,20 @@ class Hypercorn(Server):
     async def _accept(self, event: Event) -> None:
         await self._send(event)
         connection = getattr(self._stream, "connection", None)
-        buffer = getattr(self._stream, "buffer", None)
-        if connection is not None and buffer is not None:
-            connection.__class__ = _listening(connection.__class__)
-            buffer.__class__ = _bounded(buffer.__class__)
-            buffer.on_overflow = self._overflow
-
-    def _overflow(self) -> None:
-        # It says so to the peer only, and then waits for an answer.
-        put: Any = self._stream.app_put
-        self._stream.app_put = _swallow
-        disconnect = {"type": "websocket.disconnect", "code": MESSAGE_TOO_BIG}
-        start(asyncio.get_running_loop(), functools.partial(put, disconnect))
+        protocol: Any = getattr(connection, "_proto", None)
+        if all(hasattr(protocol, name) for name in _HOOKS):
+            _note_close(connection, protocol)
+            _note_refusal(self._stream, protocol)
+            for extension in protocol.extensions:
+                if extension.enabled() and hasattr(extension, "_decompressor"):
+                    _unpack_no_more(extension, self._stream.buffer.max_length)
 
     def close_of(self, disconnect: Event) -> tuple[int, str]:
         """Return the close code and reason, which it keeps to itself."""
         if disconnect.get("code") == ABNORMAL:
             connection = getattr(self._stream, "connection", None)
-            return getattr(connection, "peers_close", None) or (ABNORMAL, "")
+            protocol = getattr(connection, "_proto", None)
+            return getattr(protocol, "peers_close", None) or (ABNORMAL, "")
         return super().close_of(disconnect)
 
     def cut_off(self) -> None:
@@ -91,8 +90,6 @@ class Hypercorn(Server):
     def end(self) -> None:
         """Take what nobody will receive, else it waits for that and never closes."""
         self._stream.app_put = _swallow
-        if hasattr(getattr(self._stream, "buffer", None), "on_overflow"):
-            self._stream.buffer.on_overflow = None
         queue = getattr(self._receive, "__self__", None)
         if isinstance(queue, asyncio.Queue):
             while not queue.empty():
@@ -103,46 +100,81 @@ async def _swallow(event: Event) -> None:
     pass
 
 
-@functools.cache
-def _listening(connection_class: type) -> type:
-    """Return a subclass of wsproto's connection that keeps the peer's close."""
-
-    class Listening(connection_class):  # type: ignore[misc]
-        peers_close: tuple[int, str] | None = None
-
-        def events(self) -> Iterator[Any]:
-            for event in super().events():
-                if type(event).__name__ == "CloseConnection":
-                    self.peers_close = event.code, event.reason or ""
-                    if self.state.name == "OPEN":
-                        # The peer has broken the protocol. As if it had closed: then
-                        # hypercorn sends it the code (RFC 6455, section 7.1.7).
-                        self._state = type(self.state).REMOTE_CLOSING
-                yield event
-
-    return Listening
+# What follows replaces methods of one object of wsproto's, each of which is called
+# once per connection, or for a compressed message. Subclasses cost every message.
+_HOOKS = ("_parse_more", "_process_close", "close", "extensions")
 
 
-@functools.cache
-def _bounded(buffer_class: type) -> type:
-    """Return a subclass of hypercorn's buffer that keeps no more than it refuses."""
+def _note_close(connection: Any, protocol: Any) -> None:
+    """Keep what a connection of wsproto's was closed with, and by whose fault."""
+    process_close = protocol._process_close
 
-    class Bounded(buffer_class):  # type: ignore[misc]
-        on_overflow: Callable[[], None] | None = None
+    def note(frame: Any) -> Any:
+        frame = process_close(frame)
+        protocol.peers_close = frame.payload
+        return frame
 
-        def extend(self, event: Any) -> None:
-            if self.length > self.max_length:
-                # The rest of a message that has been refused.
-                return
-            try:
-                super().extend(event)
-            except Exception:
-                self.value = None
-                if self.on_overflow is not None:
-                    self.on_overflow()
-                raise
+    def watch(frames: Iterator[Any]) -> Iterator[Any]:
+        try:
+            yield from frames
+        except Exception as error:
+            # The peer has broken the protocol. As if it had closed: then hypercorn
+            # sends it the code (RFC 6455, section 7.1.7).
+            connection._state = type(connection.state).REMOTE_CLOSING
+            protocol.peers_close = getattr(error, "code", ABNORMAL), ""
+            raise
 
-    return Bounded
+    protocol._process_close = note
+    protocol._parse_more = watch(protocol._parse_more)
+
+
+def _note_refusal(stream: Any, protocol: Any) -> None:
+    """Forget a message that hypercorn has refused, and tell the application."""
+    close = protocol.close
+
+    def note(code: int | None = None, reason: str | None = None) -> Any:
+        if code == MESSAGE_TOO_BIG and stream.state.name == "CONNECTED":
+            # It says so to the peer only, and waits for an answer.
+            put: Any = stream.app_put
+            stream.app_put = _swallow
+            stream.buffer = _Refused()
+            disconnect = {"type": "websocket.disconnect", "code": MESSAGE_TOO_BIG}
+            start(asyncio.get_running_loop(), functools.partial(put, disconnect))
+        return close(code, reason)
+
+    protocol.close = note
+
+
+class _Refused:
+    """In place of hypercorn's buffer: nothing that comes is of interest any more."""
+
+    def extend(self, event: object) -> None:
+        pass
+
+    def to_message(self) -> Event:
+        return {}
+
+    def clear(self) -> None:
+        pass
+
+
+def _unpack_no_more(extension: Any, most: int) -> None:
+    """Let wsproto's permessage-deflate (RFC 7692) unpack no more than so many bytes."""
+    close_reason = sys.modules[type(extension).__module__].CloseReason
+    unpack_all = extension.frame_inbound_payload_data
+
+    def unpack(protocol: Any, data: bytes) -> Any:
+        if not extension._inbound_compressed or not extension._inbound_is_compressible:
+            return unpack_all(protocol, data)
+        try:
+            unpacked = extension._decompressor.decompress(bytes(data), most)
+        except zlib.error:
+            return close_reason.INVALID_FRAME_PAYLOAD_DATA
+        if extension._decompressor.unconsumed_tail:
+            return close_reason.MESSAGE_TOO_BIG
+        return unpacked
+
+    extension.frame_inbound_payload_data = unpack
 
 
 def watch_shutdown(loop: asyncio.AbstractEventLoop, close_all: CloseAll) -> None:

@@ -18,7 +18,7 @@ from django_asgi_ext.websockets.endings import MESSAGE_TOO_BIG
 from django_asgi_ext.websockets.inbox import Interrupted
 from django_asgi_ext.websockets.options import WebSocketOptions
 from django_asgi_ext.websockets.request import WebSocketRequest
-from django_asgi_ext.websockets.response import Headers, check_headers
+from django_asgi_ext.websockets.response import Headers, check_headers, is_token
 from django_asgi_ext.websockets.state import State, check_close
 from django_asgi_ext.websockets.transport import SEND_ERRORS, Transport
 
@@ -92,7 +92,9 @@ class WebSocket:
 
     @property
     def _offered(self) -> Sequence[str]:
-        return self.request.scope.get("subprotocols") or []
+        # RFC 6455, section 4.1: no server can be trusted with anything else.
+        offered = self.request.scope.get("subprotocols") or []
+        return [name for name in offered if is_token(name)]
 
     @property
     def path(self) -> str:

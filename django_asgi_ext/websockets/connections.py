@@ -6,6 +6,8 @@ import asyncio
 import logging
 import math
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -24,15 +26,15 @@ _of_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, Connections] = (
 
 class Connections:
     """
-    The views that run on one event loop.
+    The connections of one event loop.
 
     ``is_stopping`` is whether the server shuts down: no new one may begin.
-    ``number`` counts the connections, those in their handshake too.
+    ``number`` counts those in their handshake too, for which no view runs yet.
     """
 
     def __init__(self) -> None:
-        self.number = 0
         self.is_stopping = False
+        self.number = 0
         self._running: set[RunningView[Any]] = set()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -43,23 +45,32 @@ class Connections:
         most = conf.max_connections()
         return not self.is_stopping and (most is None or self.number < most)
 
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Count a connection for as long as the block runs."""
+        self.number += 1
+        self._empty.clear()
+        try:
+            yield
+        finally:
+            self.number -= 1
+            if not self.number:
+                self._empty.set()
+
     def add(self, view: RunningView[Any]) -> None:
         """Note that a view runs."""
         self._running.add(view)
-        self._empty.clear()
         if self.is_stopping:
             view.stop()
         if self._timer is None:
             self._look_later()
 
     def discard(self, view: RunningView[Any]) -> None:
-        """Note that a view has ended, with its connection."""
+        """Note that a view has ended."""
         self._running.discard(view)
-        if not self._running:
-            self._empty.set()
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
+        if not self._running and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _look_later(self) -> None:
         # One clock for all: timers of their own would cost each message.

@@ -25,7 +25,7 @@ from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix, set_urlconf
 from django.utils.log import log_response
 
-from django_asgi_ext import conf
+from django_asgi_ext import conf, deployment
 from django_asgi_ext.exceptions import InvalidJSON
 from django_asgi_ext.protocols import Receive, Scope, Send
 from django_asgi_ext.signals import emit, websocket_disconnected
@@ -71,16 +71,14 @@ class WebSocketHandler(BaseHandler):
         if event["type"] != "websocket.connect":
             # The peer has left before it was answered.
             return
+        deployment.warn(send, scope)
         transport = Transport(scope, receive, send)
         open_connections = connections()
         if not open_connections.has_room():
             await transport.abandon()
             return
-        open_connections.number += 1
-        try:
+        with open_connections.one():
             await self._handle(scope, transport)
-        finally:
-            open_connections.number -= 1
 
     async def _handle(self, scope: Scope, transport: Transport) -> None:
         set_script_prefix(script_prefix(scope))
@@ -210,7 +208,7 @@ class WebSocketHandler(BaseHandler):
             return self._refuse(request, _refuse_origin(request))
         try:
             headers = upgrade_headers(response)
-        except UnicodeEncodeError as error:
+        except ValueError as error:
             return self._refuse(request, response, error)
         self._close(response)
         return request, response, headers

@@ -152,11 +152,15 @@ async def _aread(response: Any) -> bytes:
 
 
 def _encode(response: HttpResponseBase, without: set[str]) -> Headers:
-    headers = [
-        (name.lower().encode("ascii"), value.encode("latin-1"))
-        for name, value in response.items()
-        if name.lower() not in without and not name.lower().startswith("sec-websocket-")
-    ]
+    headers = []
+    for name, value in response.items():
+        lower = name.lower()
+        if lower in without or lower.startswith("sec-websocket-"):
+            continue
+        # Django refuses line breaks only.
+        if "\0" in value:
+            raise ValueError(f"The header {name!r} has NUL in it.")
+        headers.append((lower.encode("ascii"), value.encode("latin-1")))
     for cookie in response.cookies.values():
         headers.append((b"set-cookie", cookie.OutputString().encode("latin-1")))
     return headers

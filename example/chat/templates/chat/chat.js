@@ -203,5 +203,8 @@ new ResizeObserver(follow).observe(log);
 
 byId("retry").addEventListener("click", retryNow);
 window.addEventListener("online", retryNow);
+// A browser may keep a page that was left, for the way back, and its connection
+// open: the others would go on seeing the user here. On the way back it reconnects.
+window.addEventListener("pagehide", () => socket.close());
 
 connect();
