@@ -907,6 +907,31 @@ async def test_flood_that_nobody_reads(talk, monkeypatch, caplog):
     assert text.endswith(" does not take what its peer sends.")
 
 
+async def test_view_that_sends_without_end(talk):
+    """A view that only sends, to a server that never waits, lets others run."""
+
+    async def view(socket):
+        while True:
+            await socket.send("tick")
+
+    peer = talk(view)
+    application = peer.application
+
+    async def forgetting(scope, receive, send):
+        async def send_to_nobody(event):
+            if event["type"] != "websocket.send":
+                await send(event)
+
+        await application(scope, receive, send_to_nobody)
+
+    peer.application = forgetting
+    await peer.accepted()
+    await peer.leave(1001)
+    with pytest.raises(ConnectionClosed) as error:
+        await peer.outcome
+    assert error.value.code == 1001
+
+
 async def test_slow_view_gets_all_messages(talk):
     """A view that takes its time gets what the peer sent before it left."""
 

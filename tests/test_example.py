@@ -11,7 +11,6 @@ import subprocess
 import sys
 from contextlib import closing
 from http.client import HTTPConnection
-from importlib.util import find_spec
 from pathlib import Path
 from queue import Empty, Queue
 from threading import Thread
@@ -19,6 +18,7 @@ from time import monotonic
 from urllib.parse import urlsplit
 
 import pytest
+from browser import open_browser
 from django.contrib.auth.models import User
 from django.urls import path
 from peer import Peer, websocket_scope
@@ -33,12 +33,6 @@ EXAMPLE = Path(__file__).resolve().parents[1] / "example"
 
 # How long anything may take, in seconds, on a machine with other things to do.
 TIMEOUT = 30
-
-CHROMIUM = "/usr/bin/chromium"
-CHROMEDRIVER = "/usr/bin/chromedriver"
-
-# Keys, as WebDriver writes them.
-TAB, ENTER = "\ue004", "\ue007"
 
 
 def environment():
@@ -491,100 +485,11 @@ async def test_member_far_behind_is_closed(enter, rooms, monkeypatch):
     await ada.leave()
 
 
-def require(found, what):
-    """Skip the test, or fail it in CI, if something is not installed."""
-    if not found:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"needs {what}")
-
-
 @pytest.fixture
 def browser(tmp_path):
     """Chromium, without a window."""
-    require(find_spec("selenium"), "selenium: pip install selenium")
-    require(os.path.exists(CHROMIUM), "chromium: apt-get install chromium")
-    require(
-        os.path.exists(CHROMEDRIVER), "chromedriver: apt-get install chromium-driver"
-    )
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for argument in [
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--disable-dev-shm-usage",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        f"--user-data-dir={tmp_path / 'chromium'}",
-    ]:
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options, webdriver.ChromeService(CHROMEDRIVER))
-    try:
-        yield Browser(driver)
-    finally:
-        driver.quit()
-
-
-class Browser:
-    """A browser as a user sees it."""
-
-    def __init__(self, driver):
-        self.driver = driver
-
-    def find(self, selector):
-        """Return the element at a CSS selector."""
-        return self.driver.find_element("css selector", selector)
-
-    def wait(self, condition):
-        """Wait for a condition on the page."""
-        from selenium.common.exceptions import (
-            NoSuchElementException,
-            StaleElementReferenceException,
-            TimeoutException,
-        )
-        from selenium.webdriver.support.wait import WebDriverWait
-
-        ignored = [NoSuchElementException, StaleElementReferenceException]
-        try:
-            WebDriverWait(self.driver, TIMEOUT, 0.05, ignored).until(
-                lambda driver: condition()
-            )
-        except TimeoutException:
-            page = self.find("body").text
-            raise AssertionError(f"It did not come to that on:\n{page}") from None
-
-    def expect(self, selector, text):
-        """Wait for an element to have a text in it."""
-        self.wait(lambda: text in self.find(selector).text)
-
-    def type(self, selector, text):
-        """Type into an element that has the focus."""
-        self.wait(lambda: self.find(selector) == self.driver.switch_to.active_element)
-        self.find(selector).send_keys(text)
-
-    def log_in(self, name, password):
-        """Fill in the login page with the keyboard."""
-        self.type("#id_username", f"{name}{TAB}")
-        self.type("#id_password", f"{password}{ENTER}")
-
-    def say(self, text):
-        """Write a message."""
-        self.type("#text", f"{text}{ENTER}")
-
-    def messages(self):
-        """Return all messages, each with its user."""
-        return [
-            (
-                message.find_element("css selector", "bdi").text,
-                message.find_element("css selector", "[dir]").text,
-            )
-            for message in self.driver.find_elements("css selector", ".message")
-        ]
+    with open_browser(tmp_path) as browser:
+        yield browser
 
 
 def test_browser(site, browser, ada, grace, request):

@@ -184,6 +184,9 @@ async def test_root_path(connect, urls):
     urls(path("ws/", view, name="ws"))
     expected = ["/ws/", "/app/ws/", "/app/ws/"]
     assert await told(connect("/app/ws/", root_path="/app")) == expected
+    # So it is in ASGI since 2.4. Not every server puts it in front.
+    assert await told(connect("/ws/", root_path="/app")) == expected
+    assert await told(connect("/ws/", root_path="/app/")) == expected
     # Not for the next connection.
     assert await told(connect("/ws/")) == ["/ws/", "/ws/", "/ws/"]
 

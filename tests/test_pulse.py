@@ -30,7 +30,7 @@ def test_idle():
     pulse.begun = 1
     assert pulse.idle_for(13.0) == 0
     assert pulse.idle_for(14.0) == 1
-    pulse.heard = 1
+    pulse.heard = True
     assert pulse.idle_for(15.0) == 0
     assert pulse.idle_for(18.0) == 3
 

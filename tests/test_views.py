@@ -777,16 +777,23 @@ async def test_denial_bears_the_headers_of_middleware(connect):
     assert headers["x-content-type-options"] == ["nosniff"]
 
 
-@pytest.mark.parametrize("status", [100, 101, 103])
-async def test_return_a_status_that_promises_more(connect, caplog, status):
-    """A response of status 1xx is an error of the view, with one line in the log."""
-    view = returns(lambda request: HttpResponse(status=status))
+@pytest.mark.parametrize("status", [100, 101, 103, 1000])
+async def test_return_a_status_that_is_none(connect, caplog, status):
+    """A response that answers nothing is an error of the view."""
+
+    def answer(request):
+        response = HttpResponse()
+        # Its constructor refuses 1000, up to which point nobody checks.
+        response.status_code = status
+        return response
+
+    view = returns(answer)
     assert (await connect(view).denied())[0] == 500
-    (record,) = caplog.records
+    record = caplog.records[-1]
     assert record.levelname == "ERROR"
     assert str(record.exc_info[1]) == (
         f"A handshake cannot be answered with status {status}. "
-        "Only a WebSocket view answers 101."
+        "Use 200 to 999; only a WebSocket view answers 101."
     )
 
 

@@ -16,6 +16,7 @@ import functools
 import sys
 from typing import Any
 
+from django_asgi_ext import conf
 from django_asgi_ext.protocols import Event, Receive, Send
 from django_asgi_ext.servers.base import ABNORMAL, CloseAll, Server, start
 from django_asgi_ext.servers.http import response_bytes
@@ -74,6 +75,9 @@ class Daphne(Server):
             event = {**event, "subprotocol": _accept(event)}
             # A close frame with a code that says so (RFC 6455, section 7.1.7).
             protocol.failByDrop = False
+            # Else it answers a close with 1000, and waits for one for a second.
+            protocol.echoCloseCodeReason = True
+            protocol.closeHandshakeTimeout = conf.close_timeout()
             protocol._closeConnection = functools.partial(_close_connection, protocol)
             self._flow.begin()
         elif kind == "websocket.close" and not _is_connecting(protocol):

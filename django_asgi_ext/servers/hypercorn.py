@@ -61,6 +61,9 @@ class Hypercorn(Server):
         return send_to_hypercorn
 
     async def _accept(self, event: Event) -> None:
+        if event.get("subprotocol") is not None:
+            # Of several headers it knows the last one's only.
+            self._stream.handshake.subprotocols = [event["subprotocol"]]
         await self._send(event)
         connection = getattr(self._stream, "connection", None)
         protocol: Any = getattr(connection, "_proto", None)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from django_asgi_ext.protocols import Event, Send
+from django_asgi_ext import conf
+from django_asgi_ext.protocols import Event, Receive, Send
 from django_asgi_ext.servers.base import ABNORMAL, NO_STATUS, Server, cut_off
 
 
@@ -22,6 +23,11 @@ class Uvicorn(Server):
     """One of its connections."""
 
     __slots__ = ()
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        super().__init__(receive, send)
+        # How long it waits for the peer's close, where it has ten seconds.
+        send.__self__.close_timeout = conf.close_timeout()  # type: ignore[attr-defined]
 
     def close_of(self, disconnect: Event) -> tuple[int, str]:
         """Return the close code and reason; a close frame leads to both keys."""

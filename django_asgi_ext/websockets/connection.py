@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from asyncio import current_task
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -35,8 +36,11 @@ _MIDDLEWARE = {
     "user": "django.contrib.auth.middleware.AuthenticationMiddleware",
 }
 
-# Looked up for every message, where the attribute of an enum is slow.
-_OPEN = State.OPEN
+
+# After how many messages other tasks run, less 1: a power of two, less 1. A server's
+# send() need not wait for anything, above all once the peer is gone: then nobody
+# else would run, nor the view ever learn of it.
+_BREATHE_MASK = 127
 
 
 class WebSocket:
@@ -62,9 +66,7 @@ class WebSocket:
         self._transport = transport
         self._max_size = options.max_message_size or conf.max_message_size()
         # In characters: one has at most four bytes.
-        self._small = self._max_size // 4
-        self._inbox = transport.inbox
-        self._pulse = transport.pulse
+        transport.small = self._max_size // 4
         self._headers = headers
         self._unit = unit
 
@@ -93,7 +95,16 @@ class WebSocket:
     @property
     def _offered(self) -> Sequence[str]:
         # RFC 6455, section 4.1: no server can be trusted with anything else.
-        offered = self.request.scope.get("subprotocols") or []
+        # They may be in several headers (RFC 6455, section 11.3.4), of which not
+        # every server reads all; one takes them out.
+        offered = [
+            name.strip()
+            for header, value in self.request.scope["headers"]
+            if header.lower() == b"sec-websocket-protocol"
+            for name in value.decode("latin-1").split(",")
+        ]
+        if not offered:
+            offered = self.request.scope.get("subprotocols") or []
         return [name for name in offered if is_token(name)]
 
     @property
@@ -179,6 +190,8 @@ class WebSocket:
             self._accepting.set_result(None)
         self.subprotocol = subprotocol
         self._connected_at = loop.time()
+        # Meanwhile it may have been closed.
+        self._transport.is_open = self._transport.state is State.OPEN
         self._headers = []
         logger.info("WebSocket CONNECT %s", printable(self.path))
         await emit(websocket_connected, sender=type(self), socket=self)
@@ -192,40 +205,60 @@ class WebSocket:
         Raise ConnectionClosed once the peer is gone and all that it sent has
         been received, and InvalidState if another task is receiving.
         """
-        return self._next(iterating=False)
+        return self._next(False)
 
     def __aiter__(self) -> WebSocket:
         return self
 
     def __anext__(self) -> Coroutine[Any, Any, str | bytes]:
         """Return the next message; end the iteration once the peer is gone."""
-        return self._next(iterating=True)
+        return self._next(True)
 
     async def _next(self, iterating: bool) -> str | bytes:
-        # One coroutine for both: each one more costs every message.
+        # One coroutine for all of it: each one more costs every message. So do
+        # attributes of self, on Python 3.11 and for the sake of __getattr__().
         transport = self._transport
+        inbox = transport.inbox
         try:
-            if transport.state is State.CONNECTING:
+            if not transport.is_open:
                 await self._open()
+                transport.check_receiving()
             if self._unit.is_busy:
                 self._unit.end()
             while True:
-                if transport.state is not _OPEN:
-                    transport.check_receiving()
-                event = await self._inbox.next()
+                if inbox.is_direct and inbox.receiver is None:
+                    # This task waits in the server's receive() itself.
+                    task = inbox.receiver = current_task(inbox.loop)
+                    inbox.cancelling = task.cancelling()  # type: ignore[union-attr]
+                    try:
+                        event = await inbox.receive()
+                    except BaseException as error:
+                        event = inbox.failed(error)
+                    finally:
+                        inbox.receiver = None
+                    transport.pulse.heard = True
+                    if inbox.timer is None:
+                        inbox.watch()
+                else:
+                    event = await inbox.next()
                 if event["type"] == "websocket.receive":
                     break
                 transport.check_received(event)
+                transport.check_receiving()
             message: str | bytes | None = event.get("text")
             if message is None:
                 message = event.get("bytes") or b""
-            if len(message) > self._small and _size(message) > self._max_size:
-                await self.close(MESSAGE_TOO_BIG, f"over {self._max_size} bytes")
-                raise transport.closed()
+            if len(message) > transport.small:
+                await self._check_size(message)
         except (ConnectionClosed, Interrupted):
             # No local name: it would be part of a reference cycle.
             raise self._end(iterating) from None
         return message
+
+    async def _check_size(self, message: str | bytes) -> None:
+        if _size(message) > self._max_size:
+            await self.close(MESSAGE_TOO_BIG, f"over {self._max_size} bytes")
+            raise self._transport.closed()
 
     def _end(self, iterating: bool) -> Exception:
         closed = self._transport.closed()
@@ -253,17 +286,20 @@ class WebSocket:
                 f"send() takes str or bytes, not {type(message).__name__}. "
                 "Use send_json() for anything else."
             )
-        if self._connected_at is None:
+        transport = self._transport
+        if not transport.is_open:
             await self._open()
-        if self._transport.state is not _OPEN:
-            self._transport.check_sending()
-        self._pulse.begun += 1
+            transport.check_sending()
+        pulse = transport.pulse
+        number = pulse.begun = pulse.begun + 1
+        if not number & _BREATHE_MASK:
+            await asyncio.sleep(0)
         try:
-            await self._transport.asgi_send(event)
+            await transport.asgi_send(event)
         except SEND_ERRORS as error:
-            raise await self._transport.failed() from error
+            raise await transport.failed() from error
         finally:
-            self._pulse.done += 1
+            pulse.done += 1
 
     async def send_json(self, value: object) -> None:
         """

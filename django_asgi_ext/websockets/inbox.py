@@ -2,9 +2,10 @@
 What comes in: the one place that calls the server's receive().
 
 While the view waits for a message, its own task waits in receive(): no other
-task stands in between, so a message costs no extra switch. While the view does
-something else, a reader takes over after a moment. It keeps what arrives, up to
-a bound, and learns that the peer has left, which a server tells to nobody else.
+task stands in between, so a message costs no extra switch. WebSocket does that
+itself, while ``is_direct``. While the view does something else, a reader takes
+over after a moment. It keeps what arrives, up to a bound, and learns that the
+peer has left, which a server tells to nobody else.
 """
 
 from __future__ import annotations
@@ -57,34 +58,36 @@ class Inbox:
         self.disconnect: Event | None = None
         self._on_disconnect = on_disconnect
         self._on_full = on_full
-        self._receive = receive
+        self.receive = receive
         self._pulse = pulse
-        # Else next() leaves receive() to the reader, which is not cancelled.
+        # Else receive() is left to the reader, which is not cancelled.
         self._may_cancel = may_cancel
-        self._loop = asyncio.get_running_loop()
+        # Whether nothing was read ahead and nobody reads.
+        self.is_direct = may_cancel
+        self.loop = asyncio.get_running_loop()
         self._events: deque[Event] = deque()
         self._size = 0
         self._stopped = False
         self._reader: asyncio.Task[None] | None = None
         self._arrival: asyncio.Future[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self.timer: asyncio.TimerHandle | None = None
         # The task that waits in next(), its cancelling() when it began to, and
         # whether interrupt() has cancelled it since.
-        self._receiver: asyncio.Task[object] | None = None
-        self._cancelling = 0
+        self.receiver: asyncio.Task[object] | None = None
+        self.cancelling = 0
         self._interrupted = False
 
     async def next(self) -> Event:
         """
-        Return the next event.
+        Return the next event, which the reader has or will have.
 
-        Who gets websocket.disconnect keeps it in ``disconnect``; it is returned
-        from then on.
+        Who gets websocket.disconnect gives it to end(); it is returned from then
+        on.
 
         Raise InvalidState if another task is waiting here, and Interrupted if
         interrupt() was called meanwhile.
         """
-        if self._receiver is not None:
+        if self.receiver is not None:
             raise InvalidState(
                 "Cannot receive: another task is in recv() already. "
                 "Receive in one task and hand the messages on."
@@ -94,25 +97,24 @@ class Inbox:
                 self.unwatch()
             event = self._events.popleft()
             self._size -= _size(event)
+            self._look_for_direct()
         elif self.disconnect is not None:
             return self.disconnect
-        elif self._reader is not None or not self._may_cancel:
-            event = await self._wait_for_reader()
         else:
-            # Direct: this task waits in the server's receive() itself.
-            task = self._receiver = current_task(self._loop)
-            assert task is not None
-            self._cancelling = task.cancelling()
-            try:
-                event = await self._receive()
-                self._pulse.heard += 1
-            except BaseException as error:
-                event = self._failed(error)
-            finally:
-                self._receiver = None
-        if self._timer is None:
+            event = await self._wait_for_reader()
+        if self.timer is None:
             self.watch()
         return event
+
+    def end(self, disconnect: Event) -> None:
+        """Note that the peer is gone."""
+        self.disconnect = disconnect
+        self.is_direct = False
+
+    def _look_for_direct(self) -> None:
+        self.is_direct = self._may_cancel and not (
+            self._events or self._reader or self.disconnect
+        )
 
     def unread(self) -> int:
         """Return how many events have been read ahead."""
@@ -132,22 +134,22 @@ class Inbox:
         self.unwatch()
         if self._stopped:
             return
-        self._timer = self._loop.call_later(READ_AHEAD_AFTER, self._look)
+        self.timer = self.loop.call_later(READ_AHEAD_AFTER, self._look)
 
     def unwatch(self) -> None:
         """Start no reader any more."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
 
     async def interrupt(self) -> None:
         """End the call of next() that waits in another task, and stop reading."""
         self.unwatch()
-        receiver = self._receiver
+        receiver = self.receiver
         if receiver is not None:
             self._interrupted = True
             receiver.cancel()
-            while self._receiver is receiver:
+            while self.receiver is receiver:
                 await asyncio.sleep(0)
         # After that, for next() starts a reader where it needs one.
         if self._reader is not None:
@@ -156,7 +158,7 @@ class Inbox:
 
     async def find_disconnect(self, timeout: float) -> None:
         """Read on until the disconnect is seen, at most this many seconds."""
-        if self.disconnect is None and self._receiver is None:
+        if self.disconnect is None and self.receiver is None:
             await asyncio.wait({self._read_ahead()}, timeout=timeout)
 
     async def drain(self) -> None:
@@ -166,33 +168,33 @@ class Inbox:
         while self.disconnect is None:
             event = await self.next()
             if event["type"] == "websocket.disconnect":
-                self.disconnect = event
+                self.end(event)
         self.unwatch()
 
     async def _wait_for_reader(self) -> Event:
-        task = self._receiver = current_task(self._loop)
+        task = self.receiver = current_task(self.loop)
         assert task is not None
-        self._cancelling = task.cancelling()
-        self._arrival = self._loop.create_future()
+        self.cancelling = task.cancelling()
+        self._arrival = self.loop.create_future()
         self._read_ahead()
         try:
             await self._arrival
         except asyncio.CancelledError as error:
-            self._failed(error)
+            self.failed(error)
         finally:
-            self._receiver = None
+            self.receiver = None
         return await self.next()
 
-    def _failed(self, error: BaseException) -> Event:
+    def failed(self, error: BaseException) -> Event:
         """Return what a failure of receive() means, or raise."""
         if isinstance(error, asyncio.CancelledError):
             interrupted, self._interrupted = self._interrupted, False
-            if interrupted and self._receiver is not None:
+            if interrupted and self.receiver is not None:
                 # Above it, somebody else has cancelled the task as well.
-                if self._receiver.uncancel() <= self._cancelling:
+                if self.receiver.uncancel() <= self.cancelling:
                     raise Interrupted from None
             # The view is out of next() now, and this time without an event.
-            if self._timer is None:
+            if self.timer is None:
                 self.watch()
             raise error
         if not isinstance(error, Exception):
@@ -203,40 +205,42 @@ class Inbox:
         return {"type": "websocket.disconnect", "code": 1006}
 
     def _look(self) -> None:
-        self._timer = None
-        if self._receiver is None and self.disconnect is None:
+        self.timer = None
+        if self.receiver is None and self.disconnect is None:
             self._read_ahead()
 
     def _read_ahead(self) -> asyncio.Task[None]:
         if self._reader is None:
-            self._reader = self._loop.create_task(self._read())
+            self.is_direct = False
+            self._reader = self.loop.create_task(self._read())
         return self._reader
 
     async def _read(self) -> None:
         try:
             while not self._is_full():
                 try:
-                    event = await self._receive()
+                    event = await self.receive()
                 except Exception as error:
-                    event = self._failed(error)
+                    event = self.failed(error)
                 if event["type"] == "websocket.disconnect":
-                    self.disconnect = event
+                    self.end(event)
                     break
-                self._pulse.heard += 1
+                self._pulse.heard = True
                 self._events.append(event)
                 self._size += _size(event)
-                if self._receiver is not None:
+                if self.receiver is not None:
                     # The view is back: from here on it reads by itself.
                     break
         finally:
             self._reader = None
+            self._look_for_direct()
             if self._arrival is not None and not self._arrival.done():
                 self._arrival.set_result(None)
-        if self.disconnect is not None and self._receiver is None:
+        if self.disconnect is not None and self.receiver is None:
             self._on_disconnect()
         elif self._is_full() and not self._stopped:
             self.unwatch()
-            self._timer = self._loop.call_later(FULL_TIMEOUT, self._on_full)
+            self.timer = self.loop.call_later(FULL_TIMEOUT, self._on_full)
 
     def _is_full(self) -> bool:
         return len(self._events) >= MAX_EVENTS or self._size >= MAX_SIZE

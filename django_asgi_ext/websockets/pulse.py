@@ -8,24 +8,17 @@ class Pulse:
     What was sent and heard, counted and not timed: a clock costs every message.
 
     ``begun`` counts the events that were given to the server's send(), ``done``
-    those that it has taken, ``heard`` those that came from its receive(). Times
-    are of the loop's clock, in seconds.
+    those that it has taken. ``heard`` is whether one came from its receive()
+    since the last look. Times are of the loop's clock, in seconds.
     """
 
-    __slots__ = (
-        "_active_at",
-        "_done",
-        "_events",
-        "_moved_at",
-        "begun",
-        "done",
-        "heard",
-    )
+    __slots__ = ("_active_at", "_begun", "_done", "_moved_at", "begun", "done", "heard")
 
     def __init__(self, now: float) -> None:
-        self.begun = self.done = self.heard = 0
+        self.begun = self.done = 0
+        self.heard = False
         # What was found at the last look, and when it had last changed.
-        self._done = self._events = 0
+        self._begun = self._done = 0
         self._moved_at = self._active_at = now
 
     def stuck_for(self, now: float) -> float:
@@ -37,8 +30,7 @@ class Pulse:
 
     def idle_for(self, now: float) -> float:
         """Return for how long nothing was sent or heard."""
-        events = self.begun + self.heard
-        if events != self._events:
-            self._events = events
+        if self.heard or self.begun != self._begun:
+            self.heard, self._begun = False, self.begun
             self._active_at = now
         return now - self._active_at

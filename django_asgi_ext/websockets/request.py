@@ -9,6 +9,8 @@ from typing import Any
 from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
 
+from django_asgi_ext.websockets.response import Headers
+
 _SCHEMES = {"ws": "http", "wss": "https"}
 
 
@@ -23,7 +25,14 @@ class WebSocketRequest(ASGIRequest):
 
     def __init__(self, scope: Mapping[str, Any]) -> None:
         super().__init__(
-            {**scope, "method": "GET", "root_path": script_prefix(scope)}, _NO_BODY
+            {
+                **scope,
+                "method": "GET",
+                "root_path": script_prefix(scope),
+                "path": _with_prefix(scope["path"], script_prefix(scope)),
+                "headers": _with_one_cookie(scope["headers"]),
+            },
+            _NO_BODY,
         )
         if settings.SECURE_PROXY_SSL_HEADER:
             # Some proxies name the scheme of the WebSocket in it.
@@ -65,3 +74,19 @@ _NO_BODY = _NoBody()
 def script_prefix(scope: Mapping[str, Any]) -> str:
     """Return the path under which the application is mounted, "" for none."""
     return settings.FORCE_SCRIPT_NAME or scope.get("root_path") or ""
+
+
+def _with_prefix(path: str, prefix: str) -> str:
+    """Return the path as ASGI has it since 2.4, with the script prefix."""
+    if not prefix or path == prefix or path.startswith(f"{prefix.rstrip('/')}/"):
+        return path
+    return prefix.rstrip("/") + path
+
+
+def _with_one_cookie(headers: Headers) -> Headers:
+    """Join what Django, up to 4.x, joins with a comma (RFC 9113, section 8.2.3)."""
+    cookies = [value for name, value in headers if name == b"cookie"]
+    if len(cookies) < 2:
+        return headers
+    others = [pair for pair in headers if pair[0] != b"cookie"]
+    return [*others, (b"cookie", b"; ".join(cookies))]

@@ -111,12 +111,12 @@ def read_denial(response: HttpResponseBase) -> Denial:
 
     Call it in a worker thread: a template may be rendered, a file read.
 
-    Raise ValueError if its status is 1xx, which would promise more to come.
+    Raise ValueError if its status promises more to come, as 1xx does, or is none.
     """
-    if response.status_code < 200:
+    if not 200 <= response.status_code <= 999:
         raise ValueError(
             f"A handshake cannot be answered with status {response.status_code}. "
-            "Only a WebSocket view answers 101."
+            "Use 200 to 999; only a WebSocket view answers 101."
         )
     render = getattr(response, "render", None)
     if callable(render):

@@ -37,14 +37,18 @@ class Transport:
     One connection as ASGI events.
 
     ``close_code`` and ``close_reason`` say how it ended, None and "" before.
-    ``told`` is whether the view knows that it did.
+    ``told`` is whether the view knows that it did. ``is_open`` is whether messages
+    may pass, so that one look is enough for each.
 
-    Messages do not pass through here: WebSocket takes them from ``inbox`` and
-    gives them to ``asgi_send`` itself, for each call in between costs every one.
+    They do not pass through here: WebSocket takes them from ``inbox`` and gives
+    them to ``asgi_send`` itself, for each call in between costs every one.
     """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.state = State.CONNECTING
+        self.is_open = False
+        # Up to how many characters a message is not too big, whatever they are.
+        self.small = 0
         self.close_code: int | None = None
         self.close_reason = ""
         self.told = False
@@ -69,6 +73,8 @@ class Transport:
         self._patience = conf.close_timeout()
         # The websocket.close that is to be sent.
         self._close: Event | None = None
+        # The answer to a handshake that nobody accepts.
+        self._denial = Denial.empty(500)
         # HTTP/2 and above.
         self._over_streams = not scope.get("http_version", "1.1").startswith("1")
         self._takes_denials = self._server.takes_denials or (
@@ -83,7 +89,7 @@ class Transport:
     def check_received(self, event: Event) -> None:
         """Raise ConnectionClosed if an event that is no message is the last one."""
         if event["type"] == "websocket.disconnect":
-            self.inbox.disconnect = event
+            self.inbox.end(event)
             self._ended()
             raise self.closed()
 
@@ -123,7 +129,7 @@ class Transport:
         if self.state is not State.CONNECTING and self.state is not State.OPEN:
             return
         self.close_code, self.close_reason = code, reason
-        self.state = after_sending(self.state, "websocket.close")
+        self._leave(after_sending(self.state, "websocket.close"))
         self._close = {"type": "websocket.close", "code": code, "reason": reason}
         await self._send_close()
 
@@ -136,6 +142,7 @@ class Transport:
         if not self._takes_denials:
             await self.close(1000, "")
             return
+        self._denial = denial
         try:
             async with asyncio.timeout(self._patience):
                 await self.inbox.interrupt()
@@ -152,7 +159,8 @@ class Transport:
     async def give_up(self, code: int) -> None:
         """End the connection to a peer that does not read: it gets no close frame."""
         if self.state is State.OPEN:
-            self.close_code, self.state = code, State.CLOSED
+            self.close_code = code
+            self._leave(State.CLOSED)
             self._server.cut_off()
             await self.inbox.interrupt()
 
@@ -172,7 +180,8 @@ class Transport:
         """
         try:
             if self.state is State.CONNECTING:
-                await self.deny(Denial.empty(500))
+                # Nobody has denied it, or the time was over before that began.
+                await self.deny(self._denial)
             elif self.state is State.OPEN:
                 await self.close(INTERNAL_ERROR, "")
             # Whoever called close() may have been cancelled in it.
@@ -222,7 +231,11 @@ class Transport:
             self.close_code, self.close_reason = self._server.close_of(
                 self.inbox.disconnect or {}
             )
-        self.state = State.CLOSED
+        self._leave(State.CLOSED)
+
+    def _leave(self, state: State) -> None:
+        self.state = state
+        self.is_open = False
 
     def _peer_left(self) -> None:
         self._ended()

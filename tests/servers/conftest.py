@@ -1,17 +1,68 @@
 """Real servers, each in a process of its own."""
 
+import json
+import secrets
+
 import pytest
-from serving import COMMANDS, ENVIRONMENT, Server
+from serving import COMMANDS, ENVIRONMENT, LIMITS, Server
 
 
-@pytest.fixture(scope="module", params=list(COMMANDS))
-def server(request, tmp_path_factory):
-    """Run the project in served.py on a server."""
-    running = Server(
-        request.param,
-        "served:application",
-        tmp_path_factory.mktemp(request.param),
-        ENVIRONMENT,
-    )
+@pytest.fixture(scope="session", params=list(COMMANDS))
+def server_name(request):
+    """Run the test once for each server."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def running_server(server_name, tmp_path_factory):
+    """Run the project in served.py, for all tests."""
+    folder = tmp_path_factory.mktemp(server_name)
+    running = Server(server_name, "served:application", folder, ENVIRONMENT)
     yield running
     running.stop()
+
+
+@pytest.fixture
+def server(running_server):
+    """Run the project in served.py; the log begins with the test."""
+    running_server.begin_log()
+    yield running_server
+    assert running_server.process.poll() is None, running_server.log
+
+
+@pytest.fixture(scope="session")
+def limited_server(server_name, tmp_path_factory):
+    """Run the project in served.py with the settings in LIMITS."""
+    folder = tmp_path_factory.mktemp(f"{server_name}-limited")
+    environment = {**ENVIRONMENT, "SERVED_ASGI_EXT": json.dumps(LIMITS)}
+    running = Server(server_name, "served:application", folder, environment)
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def start_server(server_name, tmp_path):
+    """Start the project in served.py with options of the test's own."""
+    servers = []
+
+    def start(*options):
+        servers.append(
+            Server(server_name, "served:application", tmp_path, ENVIRONMENT, *options)
+        )
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture
+def differs(request, server_name):
+    """Say whether the table has something other than "works" here."""
+    return request.function.behaviour.on(server_name) != "works"
+
+
+@pytest.fixture
+def token():
+    """Return what a view's reports are known by: see report() in served.py."""
+    return secrets.token_hex(4)

@@ -7,14 +7,24 @@ from contextlib import asynccontextmanager
 os.environ["DJANGO_SETTINGS_MODULE"] = "served_settings"
 
 from django.contrib.auth.decorators import login_required
-from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpResponse, JsonResponse
-from django.urls import path
+from django.core.exceptions import PermissionDenied, SuspiciousOperation
+from django.http import Http404, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.urls import path, reverse
 from ocpp.routing import on
 from ocpp.v16 import ChargePoint, call, call_result
 from ocpp.v16.enums import RegistrationStatus
 
-from django_asgi_ext import get_asgi_application, websocket
+from django_asgi_ext import (
+    ConnectionClosed,
+    InvalidState,
+    get_asgi_application,
+    websocket,
+)
+
+
+def report(socket, *words):
+    """Write to the log, with the query string so that a test knows its own."""
+    print(*words, *socket.request.GET, flush=True)
 
 
 @asynccontextmanager
@@ -47,6 +57,23 @@ async def cookie(socket):
 
 
 @websocket
+async def where(socket, **kwargs):
+    """Tell the peer what its handshake looked like."""
+    request = socket.request
+    await socket.send_json(
+        {
+            "path": socket.path,
+            "reversed": reverse("where", kwargs=kwargs),
+            "kwargs": kwargs,
+            "query": request.META["QUERY_STRING"],
+            "get": request.GET.dict(),
+            "cookies": request.COOKIES,
+            "client": [request.META["REMOTE_ADDR"], str(request.META["REMOTE_PORT"])],
+        }
+    )
+
+
+@websocket
 async def ending(socket, kind):
     """End after accepting, in the way that the URL says."""
     await socket.accept()
@@ -69,6 +96,8 @@ async def denial(socket, kind):
         raise ValueError("no")
     if kind == "forbidden":
         raise PermissionDenied
+    if kind == "suspicious":
+        raise SuspiciousOperation
     if kind == "missing":
         raise Http404
     if kind == "response":
@@ -77,9 +106,19 @@ async def denial(socket, kind):
         response.set_cookie("a", "1")
         response.set_cookie("b", "2")
         return response
+    if kind == "stream":
+        return StreamingHttpResponse((b"part", b" and ", b"part"), status=409)
     if kind == "close":
         await socket.close()
     return None
+
+
+@websocket
+async def denial_with_status(socket, status):
+    """Deny the handshake with a status, be it one that there is not."""
+    response = HttpResponse("no")
+    response.status_code = status
+    return response
 
 
 @websocket
@@ -89,7 +128,17 @@ async def busy(socket):
     try:
         await asyncio.sleep(60)
     finally:
-        print("BUSY ENDED", flush=True)
+        report(socket, "BUSY ENDED")
+
+
+@websocket
+async def opening(socket):
+    """Never accept."""
+    report(socket, "OPENING")
+    try:
+        await asyncio.sleep(60)
+    finally:
+        report(socket, "OPENING ENDED")
 
 
 @websocket
@@ -97,7 +146,63 @@ async def left(socket):
     """Say how the peer has left."""
     async for _ in socket:
         pass
-    print(f"LEFT {socket.close_code} {socket.close_reason!r}", flush=True)
+    report(socket, f"LEFT {socket.close_code} {socket.close_reason!r}")
+
+
+@websocket
+async def asking_on(socket):
+    """Say what the methods do once the peer is gone, the first one while it goes."""
+    try:
+        await socket.recv()
+    except ConnectionClosed as closed:
+        report(socket, f"RECV RAISED {closed.code}")
+    async for _ in socket:
+        report(socket, "A MESSAGE")
+    try:
+        await socket.send("more")
+    except ConnectionClosed as closed:
+        report(socket, f"SEND RAISED {closed.code}")
+
+
+@websocket
+async def counting(socket, milliseconds):
+    """Count the messages, but be busy with other things at first."""
+    number = 0
+    await socket.accept()
+    await asyncio.sleep(milliseconds / 1000)
+    try:
+        async for message in socket:
+            assert message == str(number)
+            number += 1
+            if number == 20:
+                await socket.send("20")
+    finally:
+        report(socket, f"COUNTED {number}")
+
+
+@websocket
+async def crowd(socket):
+    """Send from ten tasks at once, each its own messages in order."""
+
+    async def member(name):
+        for number in range(50):
+            # Larger than one TCP segment, so that a torn message would show.
+            await socket.send(f"{name} {number} {name * 5000}")
+
+    await asyncio.gather(*(member(name) for name in "abcdefghij"))
+
+
+@websocket
+async def two_receivers(socket):
+    """Receive in two tasks, and send what the second one is told."""
+    await socket.accept()
+    first = asyncio.ensure_future(socket.recv())
+    await asyncio.sleep(0)
+    try:
+        await socket.recv()
+    except InvalidState as error:
+        await socket.send(str(error))
+    await socket.send(await first)
 
 
 @websocket
@@ -107,8 +212,11 @@ async def pushing(socket):
         while True:
             await socket.send("tick")
             await asyncio.sleep(0.01)
+    except ConnectionClosed:
+        report(socket, "PUSHING TOLD")
+        raise
     finally:
-        print(f"PUSHING ENDED {socket.close_code}", flush=True)
+        report(socket, f"PUSHING ENDED {socket.close_code}")
 
 
 @websocket
@@ -167,10 +275,18 @@ urlpatterns = [
     path("state/", state),
     path("subprotocol/", subprotocol),
     path("cookie/", cookie),
+    path("where/", where, name="where"),
+    path("where/<str:name>/", where, name="where"),
     path("ending/<slug:kind>/", ending),
     path("denial/<slug:kind>/", denial),
+    path("status/<int:status>/", denial_with_status),
     path("busy/", busy),
+    path("opening/", opening),
     path("left/", left),
+    path("asking-on/", asking_on),
+    path("counting/<int:milliseconds>/", counting),
+    path("crowd/", crowd),
+    path("two-receivers/", two_receivers),
     path("pushing/", pushing),
     path("cleaning-up/", cleaning_up),
     path("stubborn/", stubborn),

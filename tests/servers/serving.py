@@ -15,14 +15,10 @@ HERE = Path(__file__).parent
 # For the project in served.py.
 ENVIRONMENT = {"PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent), *sys.path])}
 
-# What a server cannot do, whatever the application sends.
-DENIES_WITH_403_ONLY = {"daphne", "gunicorn"}
-DROPS_HEADERS_OF_ACCEPT = {"granian"}
-DROPS_COOKIES_OF_DENIAL_BUT_ONE = {"granian"}
-HIDES_CLOSE_CODE = {"hypercorn"}
-HIDES_CLOSE_REASON = {"hypercorn", "granian", "daphne", "gunicorn"}
-# They take a broken connection for a close without a code.
-VANISHING_IS_1005 = {"uvicorn", "granian"}
+# Of limited_server: short, so that a test need not wait, and few to open.
+LIMITS = {"OPEN_TIMEOUT": 1, "CLOSE_TIMEOUT": 0.5, "MAX_CONNECTIONS": 3}
+
+# Nothing tells the application there that the server starts or stops.
 HAS_NO_LIFESPAN = {"daphne"}
 
 COMMANDS = {
@@ -67,6 +63,21 @@ COMMANDS = {
     ],
 }
 
+# As often as the server can.
+PING_EVERY_SECOND = {
+    "hypercorn": ["--websocket-ping-interval", "1"],
+    "uvicorn": ["--ws-ping-interval", "1", "--ws-ping-timeout", "1"],
+    "granian": [],
+    "gunicorn": [],
+    "daphne": ["--ping-interval", "1", "--ping-timeout", "1"],
+}
+
+
+def mounted_at(name, prefix):
+    """Return the options of a server below a path, as behind a proxy that strips it."""
+    option = "--url-path-prefix" if name == "granian" else "--root-path"
+    return [option, prefix]
+
 
 def free_port():
     """Return a port that nobody listens at."""
@@ -82,6 +93,7 @@ class Server:
         self.name = name
         self.port = free_port()
         self.log_path = folder / f"{name}.log"
+        self._log_begins = 0
         command = [
             part.format(port=self.port, application=application)
             for part in COMMANDS[name]
@@ -97,12 +109,17 @@ class Server:
                 env=environment,
                 stdout=log,
                 stderr=log,
+                start_new_session=True,
             )
         self.wait_until_it_listens()
 
     @property
     def log(self):
-        return self.log_path.read_text()
+        return self.log_path.read_bytes()[self._log_begins :].decode()
+
+    def begin_log(self):
+        """Leave what was logged until now out of ``log``."""
+        self._log_begins = self.log_path.stat().st_size
 
     def wait_until_it_listens(self):
         deadline = time.monotonic() + 30
@@ -134,5 +151,6 @@ class Server:
         try:
             self.process.wait(5)
         except subprocess.TimeoutExpired:
-            self.process.kill()
+            # With its workers.
+            os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait(5)

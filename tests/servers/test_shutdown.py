@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from grid import behaviour
 from serving import ENVIRONMENT, HAS_NO_LIFESPAN, Server
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
@@ -48,6 +49,9 @@ async def end_of(websocket):
     return websocket.close_code, time.monotonic()
 
 
+@behaviour(
+    "A shutdown closes with 1012, lets views clean up and then ends the lifespan"
+)
 @pytest.mark.parametrize(
     "command",
     [

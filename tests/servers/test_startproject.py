@@ -74,9 +74,8 @@ async def test_without_a_view(serve):
     with pytest.raises(InvalidStatus) as error:
         async with connect(server.url("/"), origin=server.url("", "http"), proxy=None):
             pass
-    # What Django answers is its welcome page; daphne has no way to say so.
-    expected = 403 if server.name == "daphne" else 200
-    assert error.value.response.status_code == expected
+    # What Django answers is its welcome page.
+    assert error.value.response.status_code == 200
     assert "Django can only handle" not in server.log
     assert "Traceback" not in server.log
 
