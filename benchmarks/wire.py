@@ -22,6 +22,7 @@ COMPETITORS = [
     Competitor(BARE, "bare", "/echo/"),
     # What its ratio differs from 100% is noise.
     Competitor(f"{BARE} again", "bare", "/echo/"),
+    Competitor("two coroutines", "least", "/echo/"),
     Competitor(OURS, OURS, "/echo/", OURS),
 ]
 PEERS = [

@@ -44,6 +44,10 @@ class Server:
         """Return its send(), with what it does wrong put right."""
         return self._send
 
+    def sender_when_open(self) -> Send:
+        """Return the same for after the accept: what stands in between costs."""
+        return self.sender()
+
     def close_of(self, disconnect: Event) -> tuple[int, str]:
         """Return the close code and reason that a websocket.disconnect stands for."""
         code = disconnect.get("code")

@@ -48,6 +48,10 @@ class Gunicorn(Server):
 
         return send_to_gunicorn
 
+    def sender_when_open(self) -> Send:
+        """Return its send(), which is right from then on."""
+        return self._send
+
     async def _deny(self, event: Event) -> None:
         if event["type"] == "websocket.http.response.start":
             self._denial = event

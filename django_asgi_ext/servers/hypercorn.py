@@ -60,6 +60,10 @@ class Hypercorn(Server):
 
         return send_to_hypercorn
 
+    def sender_when_open(self) -> Send:
+        """Return its send(), which is right from then on."""
+        return self._send
+
     async def _accept(self, event: Event) -> None:
         if event.get("subprotocol") is not None:
             # Of several headers it knows the last one's only.

@@ -190,8 +190,7 @@ class WebSocket:
             self._accepting.set_result(None)
         self.subprotocol = subprotocol
         self._connected_at = loop.time()
-        # Meanwhile it may have been closed.
-        self._transport.is_open = self._transport.state is State.OPEN
+        self._transport.open()
         self._headers = []
         logger.info("WebSocket CONNECT %s", printable(self.path))
         await emit(websocket_connected, sender=type(self), socket=self)

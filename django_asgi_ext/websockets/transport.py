@@ -118,6 +118,13 @@ class Transport:
         finally:
             self.pulse.done += 1
 
+    def open(self) -> None:
+        """Let messages pass: the handshake is complete."""
+        # Meanwhile it may have been closed.
+        if self.state is State.OPEN:
+            self.asgi_send = self._server.sender_when_open()
+            self.is_open = True
+
     async def failed(self) -> ConnectionClosed:
         """Return what it means that sending has failed."""
         await self.inbox.find_disconnect(_FIND_CODE_TIMEOUT)
