@@ -1,10 +1,27 @@
 """Real servers, each in a process of its own."""
 
 import json
+import os
+import re
 import secrets
 
 import pytest
-from serving import COMMANDS, ENVIRONMENT, LIMITS, Server
+from serving import COMMANDS, ENVIRONMENT, HERE, LIMITS, Server
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out all servers but those that the environment names in SERVERS."""
+    unwanted = COMMANDS.keys() - os.environ.get("SERVERS", " ".join(COMMANDS)).split()
+    left_out = {
+        item
+        for item in items
+        if item.path.is_relative_to(HERE)
+        and hasattr(item, "callspec")
+        and unwanted.intersection(re.split(r"\W", item.callspec.id))
+    }
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.fixture(scope="session", params=list(COMMANDS))

@@ -3,8 +3,10 @@
 import contextlib
 import json
 import os
+import re
 import struct
 import time
+import zlib
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,9 @@ BOUND = 48 * MIB
 
 # The largest message that a server takes, which granian does not let one change.
 LARGEST = 64 * MIB
+
+# The first reserved bit: the message is compressed.
+RSV1 = 0x40
 
 # It takes long to unmask a large message.
 OPTIONS = {"gunicorn": ["--websocket-max-message-size", str(2 * MIB)]}
@@ -42,10 +47,13 @@ def flowing(server_name, tmp_path_factory):
     running.stop()
 
 
-def family(pid):
-    """Return a process and all that it has started."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *(each for child in children for each in family(int(child)))]
+def family(server):
+    """Return the process of a server and all that it has started."""
+    found = [server.process.pid]
+    for pid in found:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        found.extend(map(int, children))
+    return found
 
 
 def memory(server):
@@ -53,7 +61,7 @@ def memory(server):
     return sum(
         int(Path(f"/proc/{pid}/statm").read_text().split()[1])
         * os.sysconf("SC_PAGE_SIZE")
-        for pid in family(server.process.pid)
+        for pid in family(server)
     )
 
 
@@ -118,6 +126,47 @@ def test_message_without_end(flowing, differs):
         first, payload = peer.read_frame()
     assert first == FIN | CLOSE
     assert payload[:2] == (b"" if differs else struct.pack("!H", 1009))
+
+
+def deflated(size):
+    """Return the payload of a message of zeros (RFC 7692, section 7.2.1)."""
+    compressor = zlib.compressobj(wbits=-15)
+    payload = b"".join(compressor.compress(bytes(MIB)) for _ in range(size // MIB))
+    return (payload + compressor.flush(zlib.Z_SYNC_FLUSH))[:-4]
+
+
+def peak(server):
+    """Return how many bytes of memory the processes of a server have taken at most."""
+    statuses = [Path(f"/proc/{pid}/status").read_text() for pid in family(server)]
+    found = [re.search(r"VmHWM:\s+(\d+) kB", status)[1] for status in statuses]
+    return sum(map(int, found)) * 1024
+
+
+@needs_proc
+@behaviour(
+    "A small message that unpacks to a large one is refused",
+    rfc="7.4.1",
+    differs={
+        "granian": "as one with a reserved bit, since it takes no compression",
+        "gunicorn": "as one with a reserved bit, since it takes no compression",
+        "daphne": "as one with a reserved bit, since it takes no compression",
+    },
+)
+def test_small_message_that_unpacks_to_a_large_one(flowing, differs):
+    """No more is unpacked than the server takes in a message."""
+    bomb = deflated(300 * MIB)
+    with RawClient(flowing) as peer:
+        headers = peer.open("/slow/", "Sec-WebSocket-Extensions: permessage-deflate")
+        assert ("sec-websocket-extensions" in dict(headers)) is not differs
+        for pid in family(flowing):
+            # From now on (proc(5)).
+            Path(f"/proc/{pid}/clear_refs").write_text("5")
+        before = peak(flowing)
+        peer.send(frame(FIN | RSV1 | BINARY, bomb))
+        first, payload = peer.read_frame()
+        assert first == FIN | CLOSE
+        assert differs or payload[:2] == struct.pack("!H", 1009)
+        assert peak(flowing) - before < BOUND
 
 
 @needs_proc

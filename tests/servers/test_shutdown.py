@@ -49,9 +49,7 @@ async def end_of(websocket):
     return websocket.close_code, time.monotonic()
 
 
-@behaviour(
-    "A shutdown closes with 1012, lets views clean up and then ends the lifespan"
-)
+@behaviour("A shutdown closes with 1012 within a second, and lets views clean up")
 @pytest.mark.parametrize(
     "command",
     [
