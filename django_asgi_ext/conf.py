@@ -70,6 +70,7 @@ _SETTINGS = {
         lambda value: _is_number(value, or_zero=True),
         "a number of seconds",
     ),
+    "SLOW_CALL": _Setting(lambda: 0.5, _is_number, "a number of seconds above 0"),
     # As many as ThreadPoolExecutor would choose.
     "THREADS": _Setting(
         lambda: min(32, (os.cpu_count() or 1) + 4),
@@ -127,6 +128,11 @@ def shutdown_timeout() -> float:
 def shutdown_spread() -> float:
     """Return over how many seconds a shutdown spreads the closes."""
     return cast(float, _get("SHUTDOWN_SPREAD"))
+
+
+def slow_call() -> float | None:
+    """Return how long synchronous code may run unnoticed, None without DEBUG."""
+    return cast(float, _get("SLOW_CALL")) if settings.DEBUG else None
 
 
 def threads() -> int:

@@ -88,6 +88,7 @@ class WorkerThreads:
                 call()
                 # Not held on to while the thread waits.
                 del call
+                _notice(following.owner, time.monotonic() - worker.since)
             _close_old_connections()
             following = self._next_unit(worker)
 
@@ -175,6 +176,8 @@ class Unit(Protocol):
 
     is_busy: bool
     """Whether a unit has begun and not ended."""
+    owner: str
+    """Whose code it runs, for the log."""
 
     def end(self) -> None:
         """End the unit, as soon as its last call is done."""
@@ -192,6 +195,7 @@ class WorkUnit(Executor):
 
     def __init__(self, threads: WorkerThreads) -> None:
         self.is_busy = False
+        self.owner = "The handshake"
         self.is_ending = False
         self.worker: _Worker | None = None
         self.calls: deque[Callable[[], None]] = deque()
@@ -240,10 +244,17 @@ def _run(future: Future[Any], call: Callable[[], Any]) -> None:
             future.set_result(result)
 
 
+def _notice(owner: str, seconds: float) -> None:
+    most = conf.slow_call()
+    if most is not None and seconds > most:
+        logger.warning("%s ran synchronous code for %.2f seconds.", owner, seconds)
+
+
 class _CallersThread:
     """In place of a unit where all calls run on a thread that waits for them."""
 
     is_busy = False
+    owner = ""
 
     def end(self) -> None:
         """Nothing was leased."""

@@ -16,7 +16,7 @@ from django_asgi_ext.checks import check_settings
 KNOWN = (
     "The settings are: CLOSE_TIMEOUT, IDLE_TIMEOUT, MAX_CONNECTIONS, "
     "MAX_MESSAGE_SIZE, OPEN_TIMEOUT, PROTOCOLS, REQUIRE_ORIGIN, SEND_TIMEOUT, "
-    "SHUTDOWN_SPREAD, SHUTDOWN_TIMEOUT, THREADS."
+    "SHUTDOWN_SPREAD, SHUTDOWN_TIMEOUT, SLOW_CALL, THREADS."
 )
 
 
@@ -109,6 +109,7 @@ def test_unknown_key(name):
             [0, -1, True, "5", float("nan"), float("inf"), [5]],
         ),
         ("SEND_TIMEOUT", "a number of seconds above 0", [0, -1, True, "5"]),
+        ("SLOW_CALL", "a number of seconds above 0", [0, -1, True, "5"]),
         ("IDLE_TIMEOUT", "a number of seconds above 0", [0, -1, True, "5"]),
         ("SHUTDOWN_TIMEOUT", "a number of seconds above 0", [0, -1, True, "5"]),
         ("OPEN_TIMEOUT", "a number of seconds above 0", [0, -1, True, "5"]),

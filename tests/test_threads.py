@@ -1,6 +1,7 @@
 """Worker threads and the units they are leased for."""
 
 import asyncio
+import re
 import threading
 from concurrent.futures import wait
 
@@ -9,7 +10,7 @@ from asgiref.sync import async_to_sync, sync_to_async
 from django.db import connection
 from django.test import override_settings
 
-from django_asgi_ext import threads
+from django_asgi_ext import threads, websocket
 from django_asgi_ext.threads import WorkerThreads, WorkUnit, WorkUnits
 
 
@@ -248,3 +249,53 @@ async def test_unit_that_ends_after_its_call():
     unit.submit(threading.get_ident).result(5)
     async with asyncio.timeout(0.2):
         await until(lambda: idle(pool) == 1)
+
+
+@pytest.mark.parametrize("debug", [True, False])
+async def test_slow_call(connect, caplog, debug):
+    """With DEBUG, synchronous code that takes too long is logged with its view."""
+
+    @websocket
+    async def view(socket):
+        await socket.accept()
+        for seconds in (0, 0.2):
+            await sync_to_async(threading.Event().wait)(seconds)
+        await socket.send("done")
+
+    with override_settings(DEBUG=debug, ASGI_EXT={"SLOW_CALL": 0.1}):
+        peer = connect(view)
+        await peer.accepted()
+        assert await peer.hear() == "done"
+        assert (await peer.closed())[0] == 1000
+    found = [r.getMessage() for r in caplog.records if "synchronous" in r.message]
+    assert len(found) == debug
+    for text in found:
+        name, seconds = re.fullmatch(
+            r"The view (\S+) ran synchronous code for (\S+) seconds\.", text
+        ).groups()
+        assert name.startswith("test_threads.")
+        assert float(seconds) >= 0.2
+
+
+async def test_slow_handshake(connect, caplog, monkeypatch):
+    """So is a slow middleware, of which no view is known yet."""
+
+    def slow(get_response):
+        def middleware(request):
+            threading.Event().wait(0.2)
+            return get_response(request)
+
+        return middleware
+
+    monkeypatch.setattr(f"{__name__}.slow", slow, raising=False)
+    settings = {"DEBUG": True, "ASGI_EXT": {"SLOW_CALL": 0.1}}
+    with override_settings(MIDDLEWARE=[f"{__name__}.slow"], **settings):
+        peer = connect(websocket(echo))
+        await peer.accepted()
+        await peer.leave()
+    assert "The handshake ran synchronous code for 0." in caplog.text
+
+
+async def echo(socket):
+    async for message in socket:
+        await socket.send(message)

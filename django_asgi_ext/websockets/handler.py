@@ -111,6 +111,7 @@ class WebSocketHandler(BaseHandler):
         request, response, headers = answer
         # The view's reverse() follows the request, as in an HTTP view.
         set_urlconf(getattr(request, "urlconf", None))
+        unit.owner = f"The view {view_name(request.view)}"
         options = find_options(request.view) or WebSocketOptions()
         socket = WebSocket(request, transport, options, headers, unit)
         try:
