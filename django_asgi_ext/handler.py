@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from contextvars import ContextVar
 
 from django.core.exceptions import ImproperlyConfigured
@@ -73,11 +73,11 @@ class ASGIHandler(asgi.ASGIHandler):
         finally:
             _current_handler.reset(token)
 
-    async def serve_own(
+    def serve_own(
         self, protocol: str, scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    ) -> Awaitable[None]:
         """Serve a connection with a protocol that comes with the handler."""
-        await self._own[protocol](scope, receive, send)
+        return self._own[protocol](scope, receive, send)
 
 
 class _OwnProtocol:
@@ -86,14 +86,15 @@ class _OwnProtocol:
     def __init__(self, protocol: str) -> None:
         self._protocol = protocol
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         handler = _current_handler.get(None)
         if handler is None:
             raise ImproperlyConfigured(
                 f"protocols['{self._protocol}'] runs below an ASGIHandler only. "
                 "Call what get_asgi_application() returns."
             )
-        await handler.serve_own(self._protocol, scope, receive, send)
+        # Not awaited here: one frame less for as long as the connection lasts.
+        return handler.serve_own(self._protocol, scope, receive, send)
 
 
 for _protocol in ("http", "lifespan", "websocket"):

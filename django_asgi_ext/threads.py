@@ -100,7 +100,7 @@ class WorkerThreads:
                 now = time.monotonic()
                 if unit.calls:
                     worker.is_running, worker.since = True, now
-                    return unit.calls.popleft()
+                    return unit.calls.pop(0)
                 worker.is_running = False
                 if unit.is_ending or now >= deadline:
                     unit.worker = None
@@ -177,7 +177,7 @@ class Unit(Protocol):
     is_busy: bool
     """Whether a unit has begun and not ended."""
     owner: str
-    """Whose code it runs, for the log."""
+    """The name of the view, "" in the handshake."""
 
     def end(self) -> None:
         """End the unit, as soon as its last call is done."""
@@ -195,10 +195,11 @@ class WorkUnit(Executor):
 
     def __init__(self, threads: WorkerThreads) -> None:
         self.is_busy = False
-        self.owner = "The handshake"
+        self.owner = ""
         self.is_ending = False
         self.worker: _Worker | None = None
-        self.calls: deque[Callable[[], None]] = deque()
+        # A list, for most of the time it is empty, and then a deque is large.
+        self.calls: list[Callable[[], None]] = []
         self._threads = threads
         self._ends_after_next = False
 
@@ -247,7 +248,8 @@ def _run(future: Future[Any], call: Callable[[], Any]) -> None:
 def _notice(owner: str, seconds: float) -> None:
     most = conf.slow_call()
     if most is not None and seconds > most:
-        logger.warning("%s ran synchronous code for %.2f seconds.", owner, seconds)
+        who = f"The view {owner}" if owner else "The handshake"
+        logger.warning("%s ran synchronous code for %.2f seconds.", who, seconds)
 
 
 class _CallersThread:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -15,6 +16,9 @@ from django.db import connections
 from django.test import override_settings
 from django.urls import clear_url_caches
 from peer import Peer, websocket_scope
+
+# In the background a shell lets it be ignored, and then so does what tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 os.environ["DJANGO_SETTINGS_MODULE"] = "project.settings"
 django.setup()

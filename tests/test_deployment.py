@@ -312,7 +312,7 @@ def test_check(install):
     assert checked() == expected
     messages = [warning.msg for warning in check_deployment()]
     assert [message.split()[0] for message in messages[1:]] == (
-        ["Hypercorn"] * 3 + ["Uvicorn", "Granian", "Daphne", "Gunicorn"]
+        ["Hypercorn"] * 2 + ["Uvicorn", "Granian", "Daphne", "Gunicorn"]
     )
     warning = check_deployment()[-1]
     (danger,) = dangers_of("gunicorn")

@@ -67,7 +67,8 @@ class WebSocket:
         self._max_size = options.max_message_size or conf.max_message_size()
         # In characters: one has at most four bytes.
         transport.small = self._max_size // 4
-        self._headers = headers
+        # What goes out with the accept, from the middleware.
+        self.upgrade_headers = headers
         self._unit = unit
 
         self._accepting: asyncio.Future[None] | None = None
@@ -180,7 +181,7 @@ class WebSocket:
         event = {
             "type": "websocket.accept",
             "subprotocol": subprotocol,
-            "headers": self._headers + check_headers(headers),
+            "headers": self.upgrade_headers + check_headers(headers),
         }
         loop = asyncio.get_running_loop()
         self._accepting = loop.create_future()
@@ -191,7 +192,7 @@ class WebSocket:
         self.subprotocol = subprotocol
         self._connected_at = loop.time()
         self._transport.open()
-        self._headers = []
+        self.upgrade_headers = []
         logger.info("WebSocket CONNECT %s", printable(self.path))
         await emit(websocket_connected, sender=type(self), socket=self)
 

@@ -6,8 +6,6 @@ import asyncio
 import logging
 import math
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -45,17 +43,16 @@ class Connections:
         most = conf.max_connections()
         return not self.is_stopping and (most is None or self.number < most)
 
-    @contextmanager
-    def one(self) -> Iterator[None]:
-        """Count a connection for as long as the block runs."""
+    def note_begin(self) -> None:
+        """Count a connection, from its handshake on."""
         self.number += 1
         self._empty.clear()
-        try:
-            yield
-        finally:
-            self.number -= 1
-            if not self.number:
-                self._empty.set()
+
+    def note_end(self) -> None:
+        """Count it no more."""
+        self.number -= 1
+        if not self.number:
+            self._empty.set()
 
     def add(self, view: RunningView[Any]) -> None:
         """Note that a view runs."""

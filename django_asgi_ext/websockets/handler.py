@@ -11,9 +11,11 @@ answer denies the handshake.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+import sys
+from collections.abc import Callable
+from typing import Any
 
 from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
 from django.core import signals
@@ -22,7 +24,7 @@ from django.core.handlers.base import BaseHandler
 from django.core.handlers.exception import response_for_exception
 from django.http import Http404, HttpResponseBadRequest, HttpResponseForbidden
 from django.http.response import HttpResponseBase
-from django.urls import set_script_prefix, set_urlconf
+from django.urls import get_script_prefix, set_script_prefix, set_urlconf
 from django.utils.log import log_response
 
 from django_asgi_ext import conf, deployment
@@ -50,8 +52,6 @@ logger = logging.getLogger("django_asgi_ext.websocket")
 request_logger = logging.getLogger("django.request")
 security_logger = logging.getLogger("django.security.WebSocketOrigin")
 
-T = TypeVar("T")
-
 
 class WebSocketHandler(BaseHandler):
     """
@@ -77,22 +77,29 @@ class WebSocketHandler(BaseHandler):
         if not open_connections.has_room():
             await transport.abandon()
             return
-        with open_connections.one():
-            await self._handle(scope, transport)
+        if get_script_prefix().rstrip("/") != script_prefix(scope).rstrip("/"):
+            set_script_prefix(script_prefix(scope))
+        # Few frames and few names: they are kept as long as the connection.
+        open_connections.note_begin()
+        try:
+            async with WorkUnits() as unit:
+                try:
+                    begun = await self._begin(scope, transport, unit)
+                    if begun is not None:
+                        await self._run(*begun, transport)
+                except asyncio.CancelledError:
+                    # The server shuts down, or gives this connection up.
+                    await transport.abandon()
+                    raise
+                finally:
+                    await transport.finish()
+        finally:
+            open_connections.note_end()
 
-    async def _handle(self, scope: Scope, transport: Transport) -> None:
-        set_script_prefix(script_prefix(scope))
-        async with WorkUnits() as unit:
-            try:
-                await self._serve(scope, transport, unit)
-            except asyncio.CancelledError:
-                # The server shuts down, or gives this connection up.
-                await transport.abandon()
-                raise
-            finally:
-                await transport.finish()
-
-    async def _serve(self, scope: Scope, transport: Transport, unit: Unit) -> None:
+    async def _begin(
+        self, scope: Scope, transport: Transport, unit: Unit
+    ) -> tuple[WebSocket, RunningView[Any]] | None:
+        """Answer the handshake; return the socket and its view unless it is denied."""
         unit.end_after_next()
         try:
             async with asyncio.timeout_at(transport.open_until):
@@ -104,69 +111,70 @@ class WebSocketHandler(BaseHandler):
                 printable(scope["path"]),
             )
             await transport.abandon()
-            return
+            return None
         if isinstance(answer, Denial):
             await transport.deny(answer)
-            return
+            return None
         request, response, headers = answer
         # The view's reverse() follows the request, as in an HTTP view.
         set_urlconf(getattr(request, "urlconf", None))
-        unit.owner = f"The view {view_name(request.view)}"
+        # One str for all connections of a view.
+        name = sys.intern(view_name(request.view))
+        unit.owner = name
         options = find_options(request.view) or WebSocketOptions()
         socket = WebSocket(request, transport, options, headers, unit)
-        try:
-            await self._run(socket, transport, response)
-        finally:
-            await self._end(socket, transport)
+        view = functools.partial(
+            response.view, socket, *response.args, **response.kwargs
+        )
+        return socket, RunningView(transport, view, name)
 
     async def _run(
-        self, socket: WebSocket, transport: Transport, response: SwitchingProtocols
+        self, socket: WebSocket, running: RunningView[Any], transport: Transport
     ) -> None:
-        try:
-            view = response.view(socket, *response.args, **response.kwargs)
-            answer = await self._result(transport, view, socket.request)
-        except Exception as error:
-            failure = endings.without_closed(error)
-            if transport.state is State.CONNECTING:
-                await self._deny(socket, transport, response, error)
-            elif transport.told and failure is None:
-                pass
-            else:
-                failure = error if failure is None else failure
-                await sync_to_async(self._log_failure)(socket.request, failure)
-                await transport.close(endings.close_code_for(failure), "")
-        else:
-            if transport.state is State.CONNECTING:
-                await self._deny(socket, transport, response, answer)
-            else:
-                if answer is not None:
-                    logger.warning(
-                        "%s returned %r after it had accepted. Nobody gets it.",
-                        view_name(socket.request.view),
-                        answer,
-                    )
-                await transport.close(endings.NORMAL_CLOSURE, "")
-
-    async def _result(
-        self, transport: Transport, view: Awaitable[T], request: WebSocketRequest
-    ) -> T:
-        running = RunningView(transport, view, view_name(request.view))
         open_connections = connections()
         open_connections.add(running)
         try:
-            return await running.result()
+            try:
+                answer = await running.result()
+            finally:
+                open_connections.discard(running)
+        except Exception as error:
+            await self._after_failure(socket, transport, error)
+        else:
+            await self._after_return(socket, transport, answer)
         finally:
-            open_connections.discard(running)
+            await self._end(socket, transport)
+
+    async def _after_failure(
+        self, socket: WebSocket, transport: Transport, error: Exception
+    ) -> None:
+        failure = endings.without_closed(error)
+        if transport.state is State.CONNECTING:
+            await self._deny(socket, transport, error)
+        elif failure is not None or not transport.told:
+            failure = error if failure is None else failure
+            await sync_to_async(self._log_failure)(socket.request, failure)
+            await transport.close(endings.close_code_for(failure), "")
+
+    async def _after_return(
+        self, socket: WebSocket, transport: Transport, answer: object
+    ) -> None:
+        if transport.state is State.CONNECTING:
+            await self._deny(socket, transport, answer)
+            return
+        if answer is not None:
+            logger.warning(
+                "%s returned %r after it had accepted. Nobody gets it.",
+                view_name(socket.request.view),
+                answer,
+            )
+        await transport.close(endings.NORMAL_CLOSURE, "")
 
     async def _deny(
-        self,
-        socket: WebSocket,
-        transport: Transport,
-        upgrade: SwitchingProtocols,
-        answer: object,
+        self, socket: WebSocket, transport: Transport, answer: object
     ) -> None:
-        denial = await sync_to_async(self._answer)(socket.request, upgrade, answer)
-        await transport.deny(denial)
+        denial = await sync_to_async(self._answer)(socket.request, answer)
+        await transport.deny(denial.with_missing(socket.upgrade_headers))
 
     async def _end(self, socket: WebSocket, transport: Transport) -> None:
         await transport.finish()
@@ -270,9 +278,7 @@ class WebSocketHandler(BaseHandler):
         response._handler_class = self.__class__  # type: ignore[attr-defined]
         response.close()
 
-    def _answer(
-        self, request: WebSocketRequest, upgrade: SwitchingProtocols, answer: object
-    ) -> Denial:
+    def _answer(self, request: WebSocketRequest, answer: object) -> Denial:
         """Answer with what a view returned or raised before it accepted."""
         signals.request_started.send(sender=self.__class__, scope=request.scope)
         response: HttpResponseBase
@@ -293,11 +299,6 @@ class WebSocketHandler(BaseHandler):
                 )
         except Exception as error:
             response = self._response_for(request, error)
-        for name, value in upgrade.items():
-            if not response.has_header(name) and not name.startswith("Content-"):
-                response[name] = value
-        for name, cookie in upgrade.cookies.items():
-            response.cookies.setdefault(name, cookie)
         if response.status_code >= 400:
             log_response(
                 "%s%s: %s",

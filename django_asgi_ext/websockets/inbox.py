@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from asyncio import current_task
-from collections import deque
 from collections.abc import Callable
 
 from django_asgi_ext.exceptions import InvalidState
@@ -65,7 +64,8 @@ class Inbox:
         # Whether nothing was read ahead and nobody reads.
         self.is_direct = may_cancel
         self.loop = asyncio.get_running_loop()
-        self._events: deque[Event] = deque()
+        # A list, for most of the time it is empty, and then a deque is large.
+        self._events: list[Event] = []
         self._size = 0
         self._stopped = False
         self._reader: asyncio.Task[None] | None = None
@@ -95,7 +95,7 @@ class Inbox:
         if self._events:
             if self._is_full():
                 self.unwatch()
-            event = self._events.popleft()
+            event = self._events.pop(0)
             self._size -= _size(event)
             self._look_for_direct()
         elif self.disconnect is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from io import BytesIO
 from typing import Any
@@ -34,6 +35,13 @@ class WebSocketRequest(ASGIRequest):
             },
             _NO_BODY,
         )
+        # A request lasts as long as its connection. It shares what it can: the
+        # scope with the server, names and most values with other requests.
+        self.scope = scope
+        self.META = {
+            sys.intern(name): sys.intern(value) if type(value) is str else value
+            for name, value in self.META.items()
+        }
         if settings.SECURE_PROXY_SSL_HEADER:
             # Some proxies name the scheme of the WebSocket in it.
             name = settings.SECURE_PROXY_SSL_HEADER[0]
@@ -73,7 +81,7 @@ _NO_BODY = _NoBody()
 
 def script_prefix(scope: Mapping[str, Any]) -> str:
     """Return the path under which the application is mounted, "" for none."""
-    return settings.FORCE_SCRIPT_NAME or scope.get("root_path") or ""
+    return settings.FORCE_SCRIPT_NAME or (scope.get("root_path") or "").rstrip("/")
 
 
 def _with_prefix(path: str, prefix: str) -> str:

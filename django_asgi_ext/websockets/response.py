@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from asgiref.sync import async_to_sync
@@ -95,6 +95,12 @@ class Denial:
         """Return a denial that says no more than its status."""
         return cls(status, [(b"content-length", b"0")], b"")
 
+    def with_missing(self, headers: Headers) -> Denial:
+        """Return the same with those headers and cookies that it does not have."""
+        names = {_header_or_cookie(*pair) for pair in self.headers}
+        missing = [pair for pair in headers if _header_or_cookie(*pair) not in names]
+        return replace(self, headers=self.headers + missing)
+
     def events(self) -> Iterator[Event]:
         """Yield the events that send it (ASGI's "websocket.http.response")."""
         yield {
@@ -103,6 +109,10 @@ class Denial:
             "headers": self.headers,
         }
         yield {"type": "websocket.http.response.body", "body": self.body}
+
+
+def _header_or_cookie(name: bytes, value: bytes) -> bytes:
+    return value.partition(b"=")[0] if name == b"set-cookie" else name
 
 
 def read_denial(response: HttpResponseBase) -> Denial:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
@@ -38,7 +38,9 @@ class RunningView(Generic[T]):
     ASGI_EXT["SHUTDOWN_TIMEOUT"] seconds to end.
     """
 
-    def __init__(self, transport: Transport, view: Awaitable[T], name: str) -> None:
+    def __init__(
+        self, transport: Transport, view: Callable[[], Awaitable[T]], name: str
+    ) -> None:
         self._transport = transport
         self._name = name
         self._timer: asyncio.TimerHandle | None = None
@@ -179,10 +181,13 @@ class RunningView(Generic[T]):
             self._over.set_result(None)
 
 
-async def _outcome(view: Awaitable[T]) -> _Outcome[T]:
+async def _outcome(view: Callable[[], Awaitable[T]]) -> _Outcome[T]:
     # The task does not fail with it: who cancels all tasks of a loop would
     # report a view that was told that the connection is closed.
     try:
-        return _Outcome(result=await view)
+        running = view()
+        # Its arguments are not needed as long as it runs.
+        del view
+        return _Outcome(result=await running)
     except Exception as error:
         return _Outcome(error=error)

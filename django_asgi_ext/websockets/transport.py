@@ -32,6 +32,9 @@ _FIND_CODE_TIMEOUT = 1
 _SHORT_PATIENCE = 1.0
 
 
+_FAILURE = Denial.empty(500)
+
+
 class Transport:
     """
     One connection as ASGI events.
@@ -74,7 +77,7 @@ class Transport:
         # The websocket.close that is to be sent.
         self._close: Event | None = None
         # The answer to a handshake that nobody accepts.
-        self._denial = Denial.empty(500)
+        self._denial = _FAILURE
         # HTTP/2 and above.
         self._over_streams = not scope.get("http_version", "1.1").startswith("1")
         self._takes_denials = self._server.takes_denials or (

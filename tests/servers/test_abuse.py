@@ -34,7 +34,7 @@ THREADS = 6
 # What comes and goes between two readings on a server that has no leak. What one
 # connection of ours consists of takes some 100 objects and 10 KB at least, and the
 # default of three rounds opens 900.
-MOST_OBJECTS = 3000
+MOST_OBJECTS = 10_000
 MOST_KILOBYTES = 4096
 # Its half in Rust has an allocator of its own, which gives back what it likes: up and
 # down by 16 MB, with nothing to be seen behind it.
