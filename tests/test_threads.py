@@ -267,7 +267,7 @@ async def test_slow_call(connect, caplog, debug):
         await peer.accepted()
         assert await peer.hear() == "done"
         assert (await peer.closed())[0] == 1000
-    await until(lambda: ("synchronous" in caplog.text) is debug)
+        await until(lambda: ("synchronous" in caplog.text) is debug)
     for text in [r.message for r in caplog.records if "synchronous" in r.message]:
         name, seconds = re.fullmatch(
             r"The view (\S+) ran synchronous code for (\S+) seconds\.", text
@@ -292,8 +292,8 @@ async def test_slow_handshake(connect, caplog, monkeypatch):
         peer = connect(websocket(echo))
         await peer.accepted()
         await peer.leave()
-    # The thread logs it after it has handed the answer over.
-    await until(lambda: "The handshake ran synchronous code for 0." in caplog.text)
+        # The thread logs it after it has handed the answer over.
+        await until(lambda: "The handshake ran synchronous code for 0." in caplog.text)
 
 
 async def echo(socket):

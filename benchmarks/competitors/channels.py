@@ -1,6 +1,7 @@
 """Channels, with the stack that its documentation recommends."""
 
 from channels.auth import AuthMiddlewareStack
+from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 from channels.routing import ProtocolTypeRouter, URLRouter
 from channels.security.websocket import AllowedHostsOriginValidator
@@ -8,6 +9,7 @@ from django.core.asgi import get_asgi_application
 from django.urls import path
 
 from competitors import project
+from competitors.work import answer
 
 
 class HelloConsumer(AsyncWebsocketConsumer):
@@ -21,6 +23,12 @@ class EchoConsumer(AsyncWebsocketConsumer):
         await self.send(text_data=text_data)
 
 
+class WorkConsumer(AsyncWebsocketConsumer):
+    async def receive(self, text_data=None, bytes_data=None):
+        user = self.scope["user"]
+        await self.send(text_data=await answer(text_data, user, database_sync_to_async))
+
+
 project.configure("channels")
 application = ProtocolTypeRouter(
     {
@@ -31,6 +39,7 @@ application = ProtocolTypeRouter(
                     [
                         path("hello/", HelloConsumer.as_asgi()),
                         path("echo/", EchoConsumer.as_asgi()),
+                        path("work/", WorkConsumer.as_asgi()),
                     ]
                 )
             )

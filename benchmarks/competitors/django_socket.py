@@ -1,9 +1,11 @@
 """django-socket, which serves WebSockets through a patched ASGIHandler."""
 
+from asgiref.sync import sync_to_async
 from django.core.asgi import get_asgi_application
 from django_socket import ws
 
 from competitors import project
+from competitors.work import answer
 
 project.configure("django_socket")
 application = get_asgi_application()
@@ -20,3 +22,9 @@ async def hello(socket):
 async def echo(socket):
     async for message in socket:
         await socket.send(message.text)
+
+
+@ws("work/")
+async def work(socket):
+    async for message in socket:
+        await socket.send(await answer(message.text, socket.user, sync_to_async))

@@ -1,12 +1,19 @@
 """The Django project that all competitors share, as startproject makes it."""
 
 import os
+from typing import Any
 
 import django
 from django.conf import settings
 
 HOST = "benchmark.example"
 USERNAME = "ada"
+
+# Of django_asgi_ext, None for its default.
+THREADS = int(os.environ.get("BENCHMARK_THREADS", 0)) or None
+
+# By which PostgreSQL knows a competitor.
+APPLICATION_NAME = "competitor"
 
 
 def configure(app: str | None = None) -> None:
@@ -33,21 +40,39 @@ def configure(app: str | None = None) -> None:
             "django.middleware.clickjacking.XFrameOptionsMiddleware",
         ],
         ROOT_URLCONF="competitors.urls",
-        DATABASES={
-            "default": {
-                "ENGINE": "django.db.backends.sqlite3",
-                "NAME": os.environ.get("BENCHMARK_DATABASE", ":memory:"),
-            }
-        },
+        DATABASES={"default": _database()},
+        # Django's would mail what goes wrong. Without any it is on stderr.
+        LOGGING_CONFIG=None,
+        ASGI_EXT={"THREADS": THREADS},
         TIME_ZONE="UTC",
         USE_TZ=True,
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
     )
 
 
+def _database() -> dict[str, Any]:
+    if "BENCHMARK_POSTGRES_PORT" not in os.environ:
+        name = os.environ.get("BENCHMARK_DATABASE", ":memory:")
+        return {"ENGINE": "django.db.backends.sqlite3", "NAME": name}
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "HOST": "127.0.0.1",
+        "PORT": os.environ["BENCHMARK_POSTGRES_PORT"],
+        "USER": "postgres",
+        "NAME": "postgres",
+        "CONN_MAX_AGE": int(os.environ.get("BENCHMARK_CONN_MAX_AGE", 0)),
+        "OPTIONS": {"application_name": APPLICATION_NAME},
+    }
+
+
 def make_database(path: str) -> str:
-    """Make a database with a user who is logged in; return the Cookie header."""
+    """Make an SQLite database with a user who is logged in, as fill_database()."""
     os.environ["BENCHMARK_DATABASE"] = path
+    return fill_database()
+
+
+def fill_database() -> str:
+    """Make the tables and a user who is logged in; return the Cookie header."""
     configure()
     django.setup()
 

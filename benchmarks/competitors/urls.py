@@ -1,7 +1,9 @@
 """The URLconf of the project: the views of django_asgi_ext."""
 
+from asgiref.sync import sync_to_async
 from django.urls import path
 
+from competitors.work import answer
 from django_asgi_ext import websocket
 
 
@@ -24,8 +26,15 @@ async def echo_recv(socket):
         await socket.send(await socket.recv())
 
 
+@websocket
+async def work(socket):
+    async for message in socket:
+        await socket.send(await answer(message, socket.user, sync_to_async))
+
+
 urlpatterns = [
     path("hello/", hello),
     path("echo/", echo),
     path("echo-recv/", echo_recv),
+    path("work/", work),
 ]
