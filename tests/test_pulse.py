@@ -198,6 +198,21 @@ async def test_idle_view(connect, settings_of_ours):
     await asyncio.wait_for(cancelled.wait(), 5)
 
 
+async def test_idle_before_the_accept(connect, settings_of_ours):
+    """How long a handshake may take is for OPEN_TIMEOUT to say."""
+    settings_of_ours(IDLE_TIMEOUT=0.1)
+
+    @websocket
+    async def view(socket):
+        await asyncio.sleep(0.4)
+        await socket.send("hello")
+
+    peer = connect(view)
+    await peer.accepted()
+    assert await peer.hear() == "hello"
+    assert await peer.closed() == (1000, "")
+
+
 @pytest.mark.parametrize("who", ["peer", "view"])
 async def test_connection_in_use(connect, settings_of_ours, who):
     """A connection over which something goes, either way, is not idle."""

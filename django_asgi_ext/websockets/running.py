@@ -96,7 +96,7 @@ class RunningView(Generic[T]):
 
     def look(self, now: float, send_timeout: float, idle_timeout: float | None) -> None:
         """End the connection if its peer does not read or if nothing is said."""
-        if self._parting is not None:
+        if self._parting is not None or not self._transport.is_open:
             return
         pulse = self._transport.pulse
         if pulse.stuck_for(now) >= send_timeout:
