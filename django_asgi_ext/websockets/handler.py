@@ -135,9 +135,15 @@ class WebSocketHandler(BaseHandler):
         open_connections.add(running)
         try:
             try:
-                answer = await running.result()
+                # The view's outcome is not asked for before: one frame less.
+                await running.over
+            except asyncio.CancelledError:
+                await running.stop_and_wait()
+                raise
             finally:
+                running.unwatch()
                 open_connections.discard(running)
+            answer = await running.result()
         except Exception as error:
             await self._after_failure(socket, transport, error)
         else:

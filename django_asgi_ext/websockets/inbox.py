@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from asyncio import current_task
-from collections.abc import Callable
+from typing import Protocol
 
 from django_asgi_ext.exceptions import InvalidState
 from django_asgi_ext.protocols import Event, Receive
@@ -37,26 +37,32 @@ class Interrupted(Exception):
     """A call of next() was ended by interrupt()."""
 
 
+class Watcher(Protocol):
+    """Who is told what happens while the view does not look."""
+
+    def peer_left(self) -> None:
+        """Take note that the reader has seen the disconnect."""
+
+    def peer_floods(self) -> None:
+        """Take note that nobody has taken what was read for FULL_TIMEOUT seconds."""
+
+
 class Inbox:
     """
     The events of one connection, in order.
 
     ``disconnect`` is the server's websocket.disconnect once it has been seen.
-    ``on_disconnect`` is called when the reader, and not next(), has seen it, and
-    ``on_full`` when nobody has taken what it read for FULL_TIMEOUT seconds.
     """
 
     def __init__(
         self,
         receive: Receive,
-        on_disconnect: Callable[[], None],
-        on_full: Callable[[], None],
+        watcher: Watcher,
         pulse: Pulse,
         may_cancel: bool = True,
     ) -> None:
         self.disconnect: Event | None = None
-        self._on_disconnect = on_disconnect
-        self._on_full = on_full
+        self._watcher: Watcher | None = watcher
         self.receive = receive
         self._pulse = pulse
         # Else receive() is left to the reader, which is not cancelled.
@@ -124,7 +130,7 @@ class Inbox:
         """Read nothing more; nobody is interested in this connection now."""
         self._stopped = True
         # It leads back to whoever holds this.
-        self._on_disconnect = self._on_full = _nothing
+        self._watcher = None
         self.unwatch()
         if self._reader is not None:
             self._reader.cancel()
@@ -237,17 +243,18 @@ class Inbox:
             if self._arrival is not None and not self._arrival.done():
                 self._arrival.set_result(None)
         if self.disconnect is not None and self.receiver is None:
-            self._on_disconnect()
+            if self._watcher is not None:
+                self._watcher.peer_left()
         elif self._is_full() and not self._stopped:
             self.unwatch()
-            self.timer = self.loop.call_later(FULL_TIMEOUT, self._on_full)
+            self.timer = self.loop.call_later(FULL_TIMEOUT, self._tell_flood)
+
+    def _tell_flood(self) -> None:
+        if self._watcher is not None:
+            self._watcher.peer_floods()
 
     def _is_full(self) -> bool:
         return len(self._events) >= MAX_EVENTS or self._size >= MAX_SIZE
-
-
-def _nothing() -> None:
-    pass
 
 
 def _size(event: Event) -> int:

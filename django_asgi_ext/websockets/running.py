@@ -51,30 +51,29 @@ class RunningView(Generic[T]):
         # A task of its own: it can be cancelled without the server's, and a
         # message that wakes it does not pass through all that stands above.
         self._task = asyncio.ensure_future(_outcome(view))
-        self._over = self._loop.create_future()
+        # Whether there is nothing to wait for any more; then result() says more.
+        self.over = self._loop.create_future()
         self._task.add_done_callback(self._end)
-        self._opening = self._loop.call_at(transport.open_until, self._check_open)
-        transport.on_peer_left = self._peer_left
-        transport.on_peer_floods = self._peer_floods
+        self._opening: asyncio.TimerHandle | None = self._loop.call_at(
+            transport.open_until, self._check_open
+        )
+        transport.watcher = self
         transport.inbox.watch()
+
+    def unwatch(self) -> None:
+        """Do nothing more by itself."""
+        self._transport.inbox.unwatch()
+        for timer in (self._opening, self._timer):
+            if timer is not None:
+                timer.cancel()
 
     async def result(self) -> T:
         """
-        Return what the view returns.
+        Return what the view returned, when it is ``over``.
 
-        Raise what it raises, and ConnectionClosed if it was cancelled because
-        its connection is over. If this is cancelled, so is the view.
+        Raise what it raised, and ConnectionClosed if it was cancelled because its
+        connection is over.
         """
-        try:
-            await self._over
-        except asyncio.CancelledError:
-            await self._stop()
-            raise
-        finally:
-            self._transport.inbox.unwatch()
-            self._opening.cancel()
-            if self._timer is not None:
-                self._timer.cancel()
         for task in (self._parting, self._stopping):
             if task is not None:
                 await task
@@ -115,14 +114,15 @@ class RunningView(Generic[T]):
     async def _end_and_tell(self, ending: Coroutine[Any, Any, None]) -> None:
         await ending
         # As if it had left.
-        self._peer_left()
+        self.peer_left()
 
     def stop(self, code: int = endings.SERVICE_RESTART) -> None:
         """Close the connection and end the view, as for a server that shuts down."""
         if self._stopping is None:
-            self._stopping = self._loop.create_task(self._stop(code))
+            self._stopping = self._loop.create_task(self.stop_and_wait(code))
 
-    async def _stop(self, code: int = endings.SERVICE_RESTART) -> None:
+    async def stop_and_wait(self, code: int = endings.SERVICE_RESTART) -> None:
+        """Close the connection and wait for the view, for a bounded time."""
         timeout = conf.shutdown_timeout()
         try:
             await self._transport.abandon(code)
@@ -150,6 +150,7 @@ class RunningView(Generic[T]):
         self._end()
 
     def _check_open(self) -> None:
+        self._opening = None
         if self._transport.state is State.CONNECTING:
             logger.warning(
                 "The view %s did not accept within %s seconds of the handshake.",
@@ -158,11 +159,13 @@ class RunningView(Generic[T]):
             )
             self.stop()
 
-    def _peer_floods(self) -> None:
+    def peer_floods(self) -> None:
+        """Close the connection to a peer that sends more than the view ever takes."""
         logger.warning("The view %s does not take what its peer sends.", self._name)
         self.stop(endings.POLICY_VIOLATION)
 
-    def _peer_left(self) -> None:
+    def peer_left(self) -> None:
+        """Cancel the view unless it notices soon."""
         self._unread = self._transport.inbox.unread()
         self._timer = self._loop.call_later(GRACE, self._cancel)
 
@@ -172,13 +175,13 @@ class RunningView(Generic[T]):
         unread = self._transport.inbox.unread()
         if unread < self._unread:
             # It is still at what the peer has sent before it left.
-            self._peer_left()
+            self.peer_left()
         else:
             self._task.cancel()
 
     def _end(self, _: object = None) -> None:
-        if not self._over.done():
-            self._over.set_result(None)
+        if not self.over.done():
+            self.over.set_result(None)
 
 
 async def _outcome(view: Callable[[], Awaitable[T]]) -> _Outcome[T]:

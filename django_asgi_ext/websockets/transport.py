@@ -15,7 +15,7 @@ from django_asgi_ext.exceptions import ConnectionClosed
 from django_asgi_ext.protocols import Event, Receive, Scope, Send
 from django_asgi_ext.servers import server_of
 from django_asgi_ext.websockets.endings import INTERNAL_ERROR, SERVICE_RESTART
-from django_asgi_ext.websockets.inbox import Inbox
+from django_asgi_ext.websockets.inbox import Inbox, Watcher
 from django_asgi_ext.websockets.pulse import Pulse
 from django_asgi_ext.websockets.response import Denial
 from django_asgi_ext.websockets.state import State, after_sending
@@ -55,17 +55,14 @@ class Transport:
         self.close_code: int | None = None
         self.close_reason = ""
         self.told = False
-        # Called when the peer has left while the view does not look.
-        self.on_peer_left = _nothing
-        # Called when it has sent more than the view ever takes.
-        self.on_peer_floods = _nothing
+        # Who is told what happens while the view does not look.
+        self.watcher: Watcher | None = None
         self._server = server_of(receive, send)
         now = asyncio.get_running_loop().time()
         self.pulse = Pulse(now)
         self.inbox = Inbox(
             self._server.receiver(),
-            self._peer_left,
-            self._peer_floods,
+            self,
             self.pulse,
             self._server.may_cancel_receive,
         )
@@ -205,8 +202,8 @@ class Transport:
             self._ended()
             self.inbox.stop()
             self._server.end()
-            # They lead back to the view, and it to here.
-            self.on_peer_left = self.on_peer_floods = _nothing
+            # It leads back to here.
+            self.watcher = None
 
     def closed(self) -> ConnectionClosed:
         """Return the exception that tells the view how the connection ended."""
@@ -247,13 +244,13 @@ class Transport:
         self.state = state
         self.is_open = False
 
-    def _peer_left(self) -> None:
+    def peer_left(self) -> None:
+        """Tell the watcher that the peer has left while the view does not look."""
         self._ended()
-        self.on_peer_left()
+        if self.watcher is not None:
+            self.watcher.peer_left()
 
-    def _peer_floods(self) -> None:
-        self.on_peer_floods()
-
-
-def _nothing() -> None:
-    pass
+    def peer_floods(self) -> None:
+        """Tell the watcher that the peer has sent more than the view ever takes."""
+        if self.watcher is not None:
+            self.watcher.peer_floods()
