@@ -44,6 +44,8 @@ def configure(app: str | None = None) -> None:
         # Django's would mail what goes wrong. Without any it is on stderr.
         LOGGING_CONFIG=None,
         ASGI_EXT={"THREADS": THREADS},
+        # What is dangerous about the servers as they are run here is known.
+        SILENCED_SYSTEM_CHECKS=["asgi_ext.W102", "asgi_ext.W121"],
         TIME_ZONE="UTC",
         USE_TZ=True,
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
@@ -86,3 +88,22 @@ def fill_database() -> str:
     client.force_login(User.objects.create_user(USERNAME))
     connections.close_all()
     return f"{settings.SESSION_COOKIE_NAME}={client.cookies['sessionid'].value}"
+
+
+def more_cookies(number: int) -> list[str]:
+    """Log the user in as many times more; return the Cookie headers."""
+    from django.contrib.sessions.models import Session
+    from django.db import connections
+
+    login = Session.objects.get()
+    logins = [
+        Session(
+            session_key=f"{login.session_key[:24]}{index:08}",
+            session_data=login.session_data,
+            expire_date=login.expire_date,
+        )
+        for index in range(number)
+    ]
+    Session.objects.bulk_create(logins)
+    connections.close_all()
+    return [f"{settings.SESSION_COOKIE_NAME}={one.session_key}" for one in logins]
