@@ -962,7 +962,7 @@ async def test_nul_in_a_header(connect, middleware, status, caplog):
 
     middleware(decorate)
     assert (await connect(echo).denied())[0] == 500
-    assert "The header 'X-Header' has NUL in it." in caplog.text
+    assert "The header 'X-Header' has a control character in it." in caplog.text
 
 
 async def test_cookies_of_middleware_on_a_denial(connect, middleware):

@@ -53,19 +53,36 @@ class Server:
         code = disconnect.get("code")
         return NO_STATUS if code is None else code, disconnect.get("reason") or ""
 
+    def unsent(self) -> int:
+        """Return how many bytes wait for the peer, 0 if that is not known."""
+        return 0
+
     def cut_off(self) -> None:
-        """Break the connection off if the peer has not taken all that was sent."""
+        """Break the connection off, without a close frame."""
 
     def end(self) -> None:
         """Let go of the connection: the application is done with it."""
 
 
-def cut_off(transport: Any) -> None:
-    """Break a transport of asyncio's off if something in it waits for the peer."""
-    # Not by its class: those of uvloop have none in common with asyncio's.
-    unsent = getattr(transport, "get_write_buffer_size", None)
-    if unsent is not None and unsent():
-        transport.abort()
+class AsyncioServer(Server):
+    """A server that has a transport of asyncio's, or one that is alike."""
+
+    __slots__ = ()
+
+    def transport(self) -> Any:
+        """Return the transport, None if there is none of its own."""
+        return None
+
+    def unsent(self) -> int:
+        """Return how many bytes wait for the peer."""
+        size = getattr(self.transport(), "get_write_buffer_size", None)
+        return 0 if size is None else int(size())
+
+    def cut_off(self) -> None:
+        """Break the connection off, without a close frame."""
+        abort = getattr(self.transport(), "abort", None)
+        if abort is not None:
+            abort()
 
 
 # The loop keeps only weak references to its tasks.

@@ -114,13 +114,16 @@ class Daphne(Server):
             return getattr(protocol, "localCloseCode", None) or code, ""
         return code, getattr(protocol, "remoteCloseReason", None) or ""
 
-    def cut_off(self) -> None:
-        """Break the connection off if the peer has not taken all that was sent."""
+    def unsent(self) -> int:
+        """Return how many bytes wait for the peer."""
         transport = self._protocol.transport
-        if getattr(transport, "dataBuffer", b"") or getattr(
-            transport, "_tempDataBuffer", []
-        ):
-            transport.abortConnection()
+        return len(getattr(transport, "dataBuffer", b"")) + int(
+            getattr(transport, "_tempDataLen", 0)
+        )
+
+    def cut_off(self) -> None:
+        """Break the connection off, without a close frame."""
+        self._protocol.transport.abortConnection()
 
     def end(self) -> None:
         """Keep nothing of what the peer still sends."""

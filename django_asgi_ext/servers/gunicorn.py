@@ -14,7 +14,7 @@ from collections.abc import Awaitable
 from typing import Any
 
 from django_asgi_ext.protocols import Event, Receive, Send
-from django_asgi_ext.servers.base import CloseAll, Server, cut_off, start
+from django_asgi_ext.servers.base import AsyncioServer, CloseAll, start
 from django_asgi_ext.servers.http import response_bytes
 
 
@@ -24,7 +24,7 @@ def owns(send: Send) -> bool:
     return type(owner).__module__ == "gunicorn.asgi.websocket"
 
 
-class Gunicorn(Server):
+class Gunicorn(AsyncioServer):
     """One of its connections."""
 
     __slots__ = ("_denial", "_protocol")
@@ -74,9 +74,13 @@ class Gunicorn(Server):
         code, _ = super().close_of(disconnect)
         return code, getattr(self._protocol, "close_reason", "") or ""
 
+    def transport(self) -> Any:
+        """Return the transport."""
+        return getattr(self._protocol, "transport", None)
+
     def cut_off(self) -> None:
-        """Break the connection off if the peer has not taken all that was sent."""
-        cut_off(self._protocol.transport)
+        """Break the connection off, without a close frame."""
+        super().cut_off()
         # Nobody else wakes a send() that waits for a peer that is gone.
         drain = getattr(self._protocol, "_drain", None)
         resume = getattr(getattr(drain, "__self__", None), "resume_writing", None)

@@ -26,7 +26,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from django_asgi_ext.protocols import Event, Receive, Send
-from django_asgi_ext.servers.base import ABNORMAL, CloseAll, Server, cut_off, start
+from django_asgi_ext.servers.base import ABNORMAL, AsyncioServer, CloseAll, start
 
 MESSAGE_TOO_BIG = 1009
 
@@ -37,7 +37,7 @@ def owns(send: Send) -> bool:
     return type(owner).__module__ == "hypercorn.protocol.ws_stream"
 
 
-class Hypercorn(Server):
+class Hypercorn(AsyncioServer):
     """One of its streams."""
 
     __slots__ = ("_stream",)
@@ -86,17 +86,18 @@ class Hypercorn(Server):
             return getattr(protocol, "peers_close", None) or (ABNORMAL, "")
         return super().close_of(disconnect)
 
-    def cut_off(self) -> None:
-        """Break the connection off if the peer has not taken all that was sent."""
-        # Over HTTP/2 others share it.
+    def transport(self) -> Any:
+        """Return the transport, unless it is shared, as over HTTP/2."""
         protocol: Any = getattr(self._stream.send, "__self__", None)
-        if protocol is not None and type(protocol).__name__ == "H11Protocol":
-            tcp_server = getattr(protocol.send, "__self__", None)
-            cut_off(getattr(getattr(tcp_server, "writer", None), "transport", None))
+        if protocol is None or type(protocol).__name__ != "H11Protocol":
+            return None
+        tcp_server = getattr(protocol.send, "__self__", None)
+        return getattr(getattr(tcp_server, "writer", None), "transport", None)
 
     def end(self) -> None:
         """Take what nobody will receive, else it waits for that and never closes."""
         self._stream.app_put = _swallow
+        _unhook(getattr(getattr(self._stream, "connection", None), "_proto", None))
         queue = getattr(self._receive, "__self__", None)
         if isinstance(queue, asyncio.Queue):
             while not queue.empty():
@@ -127,7 +128,8 @@ def _note_close(connection: Any, protocol: Any) -> None:
         except Exception as error:
             # The peer has broken the protocol. As if it had closed: then hypercorn
             # sends it the code (RFC 6455, section 7.1.7).
-            connection._state = type(connection.state).REMOTE_CLOSING
+            if connection.state.name == "OPEN":
+                connection._state = type(connection.state).REMOTE_CLOSING
             protocol.peers_close = getattr(error, "code", ABNORMAL), ""
             raise
 
@@ -182,6 +184,16 @@ def _unpack_no_more(extension: Any, most: int) -> None:
         return unpacked
 
     extension.frame_inbound_payload_data = unpack
+
+
+def _unhook(protocol: Any) -> None:
+    """Take the hooks out, which lead back to the connection."""
+    if "_process_close" in getattr(protocol, "__dict__", {}):
+        del protocol._process_close, protocol.close
+        # Nobody is interested in what still comes.
+        protocol._parse_more = iter(())
+        for extension in protocol.extensions:
+            extension.__dict__.pop("frame_inbound_payload_data", None)
 
 
 def watch_shutdown(loop: asyncio.AbstractEventLoop, close_all: CloseAll) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from django_asgi_ext import conf
 from django_asgi_ext.protocols import Event, Receive, Send
-from django_asgi_ext.servers.base import ABNORMAL, NO_STATUS, Server, cut_off
+from django_asgi_ext.servers.base import ABNORMAL, NO_STATUS, AsyncioServer
 
 
 def owns(send: Send) -> bool:
@@ -19,7 +19,7 @@ def owns(send: Send) -> bool:
     return module.startswith("uvicorn.protocols.websockets.")
 
 
-class Uvicorn(Server):
+class Uvicorn(AsyncioServer):
     """One of its connections."""
 
     __slots__ = ()
@@ -35,7 +35,6 @@ class Uvicorn(Server):
             return ABNORMAL, ""
         return super().close_of(disconnect)
 
-    def cut_off(self) -> None:
-        """Break the connection off if the peer has not taken all that was sent."""
-        protocol: Any = self._send.__self__  # type: ignore[attr-defined]
-        cut_off(getattr(protocol, "transport", None))
+    def transport(self) -> Any:
+        """Return the transport."""
+        return getattr(self._send.__self__, "transport", None)  # type: ignore[attr-defined]

@@ -251,6 +251,8 @@ class WebSocket:
             if len(message) > transport.small:
                 await self._check_size(message)
         except (ConnectionClosed, Interrupted):
+            # Who tries again and again lets others run.
+            await asyncio.sleep(0)
             # No local name: it would be part of a reference cycle.
             raise self._end(iterating) from None
         return message
@@ -289,12 +291,15 @@ class WebSocket:
         transport = self._transport
         if not transport.is_open:
             await self._open()
-            transport.check_sending()
+            if not transport.is_open:
+                # Who tries again and again lets others run.
+                await asyncio.sleep(0)
+                transport.check_sending()
         pulse = transport.pulse
         number = pulse.begun = pulse.begun + 1
-        if not number & _BREATHE_MASK:
-            await asyncio.sleep(0)
         try:
+            if not number & _BREATHE_MASK:
+                await asyncio.sleep(0)
             await transport.asgi_send(event)
         except SEND_ERRORS as error:
             raise await transport.failed() from error

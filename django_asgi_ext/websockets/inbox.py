@@ -76,6 +76,8 @@ class Inbox:
         self._stopped = False
         self._reader: asyncio.Task[None] | None = None
         self._arrival: asyncio.Future[None] | None = None
+        # Who waits until the disconnect is seen.
+        self._found: asyncio.Future[None] | None = None
         self.timer: asyncio.TimerHandle | None = None
         # The task that waits in next(), its cancelling() when it began to, and
         # whether interrupt() has cancelled it since.
@@ -116,6 +118,8 @@ class Inbox:
         """Note that the peer is gone."""
         self.disconnect = disconnect
         self.is_direct = False
+        if self._found is not None and not self._found.done():
+            self._found.set_result(None)
 
     def _look_for_direct(self) -> None:
         self.is_direct = self._may_cancel and not (
@@ -163,9 +167,16 @@ class Inbox:
             await asyncio.wait({self._reader})
 
     async def find_disconnect(self, timeout: float) -> None:
-        """Read on until the disconnect is seen, at most this many seconds."""
-        if self.disconnect is None and self.receiver is None:
+        """Wait until the disconnect is seen, at most this many seconds."""
+        if self.disconnect is not None:
+            return
+        if self.receiver is None:
             await asyncio.wait({self._read_ahead()}, timeout=timeout)
+        else:
+            # Whoever receives will see it.
+            if self._found is None:
+                self._found = self.loop.create_future()
+            await asyncio.wait({self._found}, timeout=timeout)
 
     async def drain(self) -> None:
         """Throw away what still comes, until the disconnect."""

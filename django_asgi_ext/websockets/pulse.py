@@ -12,20 +12,35 @@ class Pulse:
     since the last look. Times are of the loop's clock, in seconds.
     """
 
-    __slots__ = ("_active_at", "_begun", "_done", "_moved_at", "begun", "done", "heard")
+    __slots__ = (
+        "_active_at",
+        "_begun",
+        "_done",
+        "_moved_at",
+        "_unsent",
+        "begun",
+        "done",
+        "heard",
+    )
 
     def __init__(self, now: float) -> None:
         self.begun = self.done = 0
         self.heard = False
         # What was found at the last look, and when it had last changed.
-        self._begun = self._done = 0
+        self._begun = self._done = self._unsent = 0
         self._moved_at = self._active_at = now
 
-    def stuck_for(self, now: float) -> float:
-        """Return for how long the server has taken nothing, though it should."""
-        if self.begun == self.done or self.done != self._done:
-            self._done = self.done
+    def stuck_for(self, now: float, unsent: int = 0) -> float:
+        """
+        Return for how long nothing has gone out, though something should.
+
+        That is a send() which the server does not take, or bytes that it has not
+        sent and which become no fewer: even pongs can pile up.
+        """
+        is_waiting = self.begun != self.done or unsent
+        if not is_waiting or self.done != self._done or unsent < self._unsent:
             self._moved_at = now
+        self._done, self._unsent = self.done, unsent
         return now - self._moved_at
 
     def idle_for(self, now: float) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
 from io import BytesIO
 from typing import Any
@@ -35,13 +34,11 @@ class WebSocketRequest(ASGIRequest):
             },
             _NO_BODY,
         )
-        # A request lasts as long as its connection. It shares what it can: the
-        # scope with the server, names and most values with other requests.
+        # A request lasts as long as its connection. It shares the scope with the
+        # server, and names with other requests; on Python 3.12 a str that is
+        # interned stays for ever, so not the values, which are the peer's.
         self.scope = scope
-        self.META = {
-            sys.intern(name): sys.intern(value) if type(value) is str else value
-            for name, value in self.META.items()
-        }
+        self.META = {_shared(name): value for name, value in self.META.items()}
         if settings.SECURE_PROXY_SSL_HEADER:
             # Some proxies name the scheme of the WebSocket in it.
             name = settings.SECURE_PROXY_SSL_HEADER[0]
@@ -79,9 +76,25 @@ class _NoBody(BytesIO):
 _NO_BODY = _NoBody()
 
 
+# The names of headers that most peers send. Others are theirs to choose.
+_NAMES = {
+    f"HTTP_{name}": f"HTTP_{name}"
+    for name in (
+        "HOST CONNECTION UPGRADE ORIGIN COOKIE USER_AGENT PRAGMA CACHE_CONTROL "
+        "ACCEPT_ENCODING ACCEPT_LANGUAGE SEC_WEBSOCKET_KEY SEC_WEBSOCKET_VERSION "
+        "SEC_WEBSOCKET_EXTENSIONS SEC_WEBSOCKET_PROTOCOL X_FORWARDED_FOR "
+        "X_FORWARDED_PROTO X_FORWARDED_HOST X_REAL_IP"
+    ).split()
+}
+
+
+def _shared(name: str) -> str:
+    return _NAMES.get(name, name)
+
+
 def script_prefix(scope: Mapping[str, Any]) -> str:
     """Return the path under which the application is mounted, "" for none."""
-    return settings.FORCE_SCRIPT_NAME or (scope.get("root_path") or "").rstrip("/")
+    return (settings.FORCE_SCRIPT_NAME or scope.get("root_path") or "").rstrip("/")
 
 
 def _with_prefix(path: str, prefix: str) -> str:

@@ -23,6 +23,9 @@ _MAX_BODY = 1024 * 1024
 _CONNECTION_HEADERS = {"connection", "keep-alive", "transfer-encoding", "upgrade"}
 _BODY_HEADERS = {"content-encoding", "content-length", "content-type", "etag"}
 
+# RFC 9110, section 5.5.
+_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
+
 # RFC 9110, section 5.6.2.
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
@@ -71,9 +74,7 @@ def check_headers(
             raise ValueError(f"{name!r} is no name for a header (RFC 9110, 5.1).")
         if lower in _CONNECTION_HEADERS or lower.startswith("sec-websocket-"):
             raise ValueError(f"The header {name!r} belongs to the opening handshake.")
-        if any(character in value for character in "\r\n\0"):
-            raise ValueError(f"The header {name!r} has a line break or NUL in it.")
-        encoded.append((lower.encode("ascii"), value.encode("latin-1")))
+        encoded.append((lower.encode("ascii"), _encode_value(name, value)))
     return encoded
 
 
@@ -167,10 +168,18 @@ def _encode(response: HttpResponseBase, without: set[str]) -> Headers:
         lower = name.lower()
         if lower in without or lower.startswith("sec-websocket-"):
             continue
-        # Django refuses line breaks only.
-        if "\0" in value:
-            raise ValueError(f"The header {name!r} has NUL in it.")
-        headers.append((lower.encode("ascii"), value.encode("latin-1")))
+        headers.append((lower.encode("ascii"), _encode_value(name, value)))
     for cookie in response.cookies.values():
-        headers.append((b"set-cookie", cookie.OutputString().encode("latin-1")))
+        # Its path may have been a peer's choice.
+        text = cookie.OutputString()
+        headers.append((b"set-cookie", _encode_value("Set-Cookie", text)))
     return headers
+
+
+def _encode_value(name: str, value: str) -> bytes:
+    """Return the value of a header as it is sent (RFC 9110, section 5.5)."""
+    encoded = value.strip(" \t").encode("latin-1")
+    if _VALUE.fullmatch(encoded) is None:
+        # What Django lets pass not every server stops.
+        raise ValueError(f"The header {name!r} has a control character in it.")
+    return encoded

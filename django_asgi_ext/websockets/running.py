@@ -98,7 +98,7 @@ class RunningView(Generic[T]):
         if self._parting is not None or not self._transport.is_open:
             return
         pulse = self._transport.pulse
-        if pulse.stuck_for(now) >= send_timeout:
+        if pulse.stuck_for(now, self._transport.unsent()) >= send_timeout:
             logger.warning(
                 "The peer of the view %s has not read for %s seconds.",
                 self._name,

@@ -109,12 +109,16 @@ class Transport:
         if self.state is State.CLOSING or self.state is State.CLOSED:
             raise self.closed()
         # Before the first await: what another task sends then comes after.
-        self.state = after_sending(self.state, event["type"])
+        before, self.state = self.state, after_sending(self.state, event["type"])
         self.pulse.begun += 1
         try:
             await self.asgi_send(event)
         except SEND_ERRORS as error:
             raise await self.failed() from error
+        except Exception:
+            # The server has refused the event, as one with a header it dislikes.
+            self.state = before
+            raise
         finally:
             self.pulse.done += 1
 
@@ -159,7 +163,7 @@ class Transport:
                 for event in denial.events():
                     await self.send(event)
         except TimeoutError:
-            self._server.cut_off()
+            self._cut_off_if_stalled()
         except ConnectionClosed:
             pass
 
@@ -197,11 +201,16 @@ class Transport:
                 async with asyncio.timeout(self._patience):
                     await self.inbox.drain()
         except TimeoutError:
-            self._server.cut_off()
+            self._cut_off_if_stalled()
         finally:
             self._ended()
             self.inbox.stop()
             self._server.end()
+            if self._server.unsent():
+                # The server waits for as long as the peer likes.
+                asyncio.get_running_loop().call_later(
+                    self._patience, self._cut_off_if_stalled
+                )
             # It leads back to here.
             self.watcher = None
 
@@ -223,10 +232,19 @@ class Transport:
                     await self.asgi_send(event)
         except TimeoutError:
             self._close = None
-            self._server.cut_off()
+            self._cut_off_if_stalled()
         except SEND_ERRORS:
             # The peer is gone. There is nothing to add.
             self._close = None
+
+    def unsent(self) -> int:
+        """Return how many bytes wait for the peer, 0 if that is not known."""
+        return self._server.unsent()
+
+    def _cut_off_if_stalled(self) -> None:
+        # A close frame that is on its way would be lost.
+        if self._server.unsent():
+            self._server.cut_off()
 
     def _is_over(self) -> bool:
         if self.state is State.CLOSED:
@@ -236,7 +254,7 @@ class Transport:
     def _ended(self) -> None:
         if self.close_code is None:
             self.close_code, self.close_reason = self._server.close_of(
-                self.inbox.disconnect or {}
+                self.inbox.disconnect or {"code": 1006}
             )
         self._leave(State.CLOSED)
 
