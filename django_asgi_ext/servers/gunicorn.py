@@ -2,8 +2,8 @@
 Gunicorn with its own ASGI worker.
 
 It answers a denial with 403, drops the reason of a peer's close, lets a send()
-wait on when the connection is lost, and waits half a minute for open WebSockets
-before it shuts down.
+wait on when the connection is lost, writes a close frame to it all the same, and
+waits half a minute for open WebSockets before it shuts down.
 """
 
 from __future__ import annotations
@@ -86,6 +86,11 @@ class Gunicorn(AsyncioServer):
         resume = getattr(getattr(drain, "__self__", None), "resume_writing", None)
         if resume is not None:
             resume()
+
+    def end(self) -> None:
+        """Say that the peer is gone, else it fails to write a close frame to it."""
+        if self._protocol.accepted and self._protocol.transport.is_closing():
+            self._protocol.closed = True
 
 
 def watch_shutdown(loop: asyncio.AbstractEventLoop, close_all: CloseAll) -> None:
