@@ -43,7 +43,8 @@ def configure(app: str | None = None) -> None:
         DATABASES={"default": _database()},
         # Django's would mail what goes wrong. Without any it is on stderr.
         LOGGING_CONFIG=None,
-        ASGI_EXT={"THREADS": THREADS},
+        # How long a handshake takes is another matter than what comes of it.
+        ASGI_EXT={"THREADS": THREADS, "OPEN_TIMEOUT": 60},
         # What is dangerous about the servers as they are run here is known.
         SILENCED_SYSTEM_CHECKS=["asgi_ext.W102", "asgi_ext.W121"],
         TIME_ZONE="UTC",
