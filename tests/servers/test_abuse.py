@@ -22,7 +22,7 @@ ROUNDS = int(os.environ.get("ABUSE_ROUNDS", "3"))
 SEED = int(os.environ.get("ABUSE_SEED", random.randrange(2**32)))
 
 # Caches and pools grow until they have met everything once.
-WARM_UP = 1
+WARM_UP = 2
 
 # The project in abused.py waits for a peer for two seconds at most, some servers do
 # for five.
@@ -35,7 +35,7 @@ THREADS = 6
 # connection of ours consists of takes some 100 objects and 10 KB at least, and the
 # default of three rounds opens 900.
 MOST_OBJECTS = 10_000
-MOST_KILOBYTES = 4096
+MOST_KILOBYTES = 6 * 1024
 # Its half in Rust has an allocator of its own, which gives back what it likes: up and
 # down by 16 MB, with nothing to be seen behind it.
 MOST_KILOBYTES_ON = {"granian": 24 * 1024}
