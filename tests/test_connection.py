@@ -932,6 +932,57 @@ async def test_view_that_sends_without_end(talk):
     assert error.value.code == 1001
 
 
+@pytest.mark.parametrize("method", ["recv", "send"])
+async def test_view_that_tries_again_and_again(talk, method):
+    """A view that does not believe that its peer is gone lets others run."""
+
+    async def view(socket):
+        await socket.accept()
+        enough = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_later(0.1, enough.set_result, None)
+        while not enough.done():
+            try:
+                await (socket.recv() if method == "recv" else socket.send("hello?"))
+            except ConnectionClosed:
+                pass
+        return "enough"
+
+    peer = talk(view)
+    await peer.accepted()
+    await peer.leave()
+    assert await peer.outcome == "enough"
+
+
+async def test_close_code_when_another_task_receives(talk):
+    """A send() that fails waits for the close code that another task will receive."""
+
+    async def view(socket):
+        await socket.accept()
+        receiving = asyncio.ensure_future(socket.recv())
+        await asyncio.sleep(0)
+        with pytest.raises(ConnectionClosed) as error:
+            await socket.send("hello?")
+        with pytest.raises(ConnectionClosed):
+            await receiving
+        return error.value.code, error.value.reason
+
+    peer = talk(view)
+    application = peer.application
+
+    async def broken(scope, receive, send):
+        async def broken_send(event):
+            if event["type"] == "websocket.send":
+                raise ConnectionResetError
+            await send(event)
+
+        await application(scope, receive, broken_send)
+
+    peer.application = broken
+    await peer.accepted()
+    await peer.leave(4001, reason="bye")
+    assert await peer.outcome == (4001, "bye")
+
+
 async def test_slow_view_gets_all_messages(talk):
     """A view that takes its time gets what the peer sent before it left."""
 

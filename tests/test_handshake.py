@@ -948,6 +948,24 @@ async def test_headers_of_middleware(connect, middleware):
 
 
 @pytest.mark.parametrize("status", [101, 403])
+async def test_line_break_in_a_cookie(connect, middleware, status, caplog):
+    """A cookie whose path a peer has chosen adds no header of the peer's choice."""
+
+    def decorate(get_response):
+        def middleware(request):
+            response = get_response(request) if status == 101 else HttpResponse()
+            response.status_code = status
+            response.set_cookie("room", "1", path="/a\r\nX-Evil: 1")
+            return response
+
+        return middleware
+
+    middleware(decorate)
+    assert (await connect(echo).denied())[0] == 500
+    assert "The header 'Set-Cookie' has a control character in it." in caplog.text
+
+
+@pytest.mark.parametrize("status", [101, 403])
 async def test_nul_in_a_header(connect, middleware, status, caplog):
     """A header that no server would send denies the handshake with 500."""
 

@@ -160,6 +160,31 @@ async def test_cancelled_send_is_no_stuck_one(connect, settings_of_ours):
     assert await peer.closed() == (1000, "")
 
 
+async def test_cancelled_feed(connect, settings_of_ours):
+    """A task that is cancelled wherever it sends leaves no trace of it."""
+    settings_of_ours(SEND_TIMEOUT=0.2)
+
+    async def view(socket):
+        async def feed():
+            while True:
+                await socket.send("news")
+
+        await socket.accept()
+        feeding = asyncio.ensure_future(feed())
+        # It is where it lets others run.
+        await asyncio.sleep(0)
+        feeding.cancel()
+        await asyncio.wait({feeding})
+        await asyncio.sleep(0.5)
+        await socket.send("there")
+
+    peer = connect(websocket(view))
+    await peer.accepted()
+    while await peer.hear() != "there":
+        pass
+    assert await peer.closed() == (1000, "")
+
+
 async def test_idle_timeout(connect, settings_of_ours):
     """A connection over which nothing is said is closed with 1001."""
     settings_of_ours(IDLE_TIMEOUT=0.2)
