@@ -968,10 +968,12 @@ async def test_close_code_when_another_task_receives(talk):
 
     peer = talk(view)
     application = peer.application
+    failed = asyncio.Event()
 
     async def broken(scope, receive, send):
         async def broken_send(event):
             if event["type"] == "websocket.send":
+                failed.set()
                 raise ConnectionResetError
             await send(event)
 
@@ -979,6 +981,7 @@ async def test_close_code_when_another_task_receives(talk):
 
     peer.application = broken
     await peer.accepted()
+    await failed.wait()
     await peer.leave(4001, reason="bye")
     assert await peer.outcome == (4001, "bye")
 
