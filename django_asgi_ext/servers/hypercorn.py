@@ -3,10 +3,10 @@ Hypercorn.
 
 It gives 1006 as the code of every close of a peer's. Behind a message that is
 too big it goes on reading and keeping what comes, and it unpacks a compressed
-one to any size before it looks. A frame that is no WebSocket
-frame ends the connection without a close frame. It forgets to tell that a peer
-is gone which has sent something before the accept, and it waits for ever to
-tell an application that has left ten messages unread.
+one to any size before it looks. A frame that is no WebSocket frame ends the
+connection without a close frame. It forgets to tell that a peer is gone which
+has sent something before the accept, and it waits for ever to tell an
+application that has left ten messages unread.
 
 It tells no WebSocket that it shuts down, and on Python 3.12 and later its
 asyncio worker waits for all of them before it goes on. With several workers

@@ -77,8 +77,9 @@ class WebSocketHandler(BaseHandler):
         if not open_connections.has_room():
             await transport.abandon()
             return
-        if get_script_prefix().rstrip("/") != script_prefix(scope).rstrip("/"):
-            set_script_prefix(script_prefix(scope))
+        prefix = script_prefix(scope)
+        if get_script_prefix().rstrip("/") != prefix:
+            set_script_prefix(prefix)
         # Few frames and few names: they are kept as long as the connection.
         open_connections.note_begin()
         try:

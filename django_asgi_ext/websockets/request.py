@@ -24,12 +24,13 @@ class WebSocketRequest(ASGIRequest):
     """
 
     def __init__(self, scope: Mapping[str, Any]) -> None:
+        prefix = script_prefix(scope)
         super().__init__(
             {
                 **scope,
                 "method": "GET",
-                "root_path": script_prefix(scope),
-                "path": _with_prefix(scope["path"], script_prefix(scope)),
+                "root_path": prefix,
+                "path": _with_prefix(scope["path"], prefix),
                 "headers": _with_one_cookie(scope["headers"]),
             },
             _NO_BODY,
@@ -93,15 +94,15 @@ def _shared(name: str) -> str:
 
 
 def script_prefix(scope: Mapping[str, Any]) -> str:
-    """Return the path under which the application is mounted, "" for none."""
+    """Return where the application is mounted, without a slash at the end."""
     return (settings.FORCE_SCRIPT_NAME or scope.get("root_path") or "").rstrip("/")
 
 
 def _with_prefix(path: str, prefix: str) -> str:
     """Return the path as ASGI has it since 2.4, with the script prefix."""
-    if not prefix or path == prefix or path.startswith(f"{prefix.rstrip('/')}/"):
+    if path == prefix or path.startswith(f"{prefix}/"):
         return path
-    return prefix.rstrip("/") + path
+    return prefix + path
 
 
 def _with_one_cookie(headers: Headers) -> Headers:
