@@ -85,10 +85,12 @@ class WorkerThreads:
         following: WorkUnit | None = unit
         while following is not None:
             while (call := self._next_call(worker, following)) is not None:
+                # Its result may lead from the handshake to the view.
+                owner = following.owner
                 call()
                 # Not held on to while the thread waits.
                 del call
-                _notice(following.owner, time.monotonic() - worker.since)
+                _notice(owner, time.monotonic() - worker.since)
             _close_old_connections()
             following = self._next_unit(worker)
 
