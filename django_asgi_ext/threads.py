@@ -19,14 +19,15 @@ import functools
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from threading import Condition, Lock
 from typing import Any, Protocol
 
 from asgiref.sync import AsyncToSync, ThreadSensitiveContext
-from django.core.signals import setting_changed
-from django.db import close_old_connections
+from django.core.signals import request_finished, request_started, setting_changed
+from django.db import close_old_connections, connections
 
 from django_asgi_ext import conf
 
@@ -105,8 +106,9 @@ class WorkerThreads:
                     return unit.calls.pop(0)
                 worker.is_running = False
                 if unit.is_ending or now >= deadline:
-                    unit.worker = None
-                    unit.is_busy = False
+                    if unit.leave():
+                        # Another one of the socket's: after those that wait.
+                        self._waiting.append(unit)
                     return None
                 worker.changed.wait(deadline - now)
 
@@ -202,6 +204,8 @@ class WorkUnit(Executor):
         self.worker: _Worker | None = None
         # A list, for most of the time it is empty, and then a deque is large.
         self.calls: list[Callable[[], None]] = []
+        # Those that came after end(), before the thread has noticed: the next unit's.
+        self._following: list[Callable[[], None]] | None = None
         self._threads = threads
         self._ends_after_next = False
 
@@ -210,20 +214,23 @@ class WorkUnit(Executor):
     ) -> Future[Any]:
         """Run a call in the unit's thread; the first one begins a unit."""
         future: Future[Any] = Future()
-        call = functools.partial(fn, *args, **kwargs)
+        call = functools.partial(_run, future, functools.partial(fn, *args, **kwargs))
         with self._threads.lock:
-            self.is_ending, self._ends_after_next = self._ends_after_next, False
-            self.calls.append(functools.partial(_run, future, call))
             if not self.is_busy:
-                self.is_busy = True
+                self._begin([call])
                 self._threads.lease(self)
-            elif self.worker is not None:
-                self.worker.changed.notify()
+            elif self.is_ending:
+                self._following = [*(self._following or ()), call]
+            else:
+                self.calls.append(call)
+                if self.worker is not None:
+                    self.worker.changed.notify()
         return future
 
     def end(self) -> None:
         """End the unit, as soon as its last call is done."""
         with self._threads.lock:
+            self._ends_after_next |= self._following is not None
             self.is_ending = True
             if self.worker is not None:
                 self.worker.changed.notify()
@@ -232,6 +239,25 @@ class WorkUnit(Executor):
         """Let the next unit end by itself, after its first call."""
         with self._threads.lock:
             self._ends_after_next = True
+
+    def leave(self) -> bool:
+        """
+        Give the thread back; return whether the next unit begins at once.
+
+        Call it with the lock held.
+        """
+        self.worker = None
+        self.is_busy = False
+        if self._following is None:
+            return False
+        self._begin(self._following)
+        self._following = None
+        return True
+
+    def _begin(self, calls: list[Callable[[], None]]) -> None:
+        self.is_busy = True
+        self.is_ending, self._ends_after_next = self._ends_after_next, False
+        self.calls = calls
 
 
 def _run(future: Future[Any], call: Callable[[], Any]) -> None:
@@ -279,7 +305,7 @@ class WorkUnits:
         """Return the units of the socket."""
         # Somebody further up waits in a thread of his own, as in Django's
         # TestCase: his transaction is seen only on that thread.
-        if getattr(AsyncToSync.executors, "current", None) is not None:
+        if _has_caller():
             self._context = None
             return _CallersThread()
         self._unit = WorkUnit(_worker_threads())
@@ -292,6 +318,15 @@ class WorkUnits:
         if self._context is not None:
             await self._context.__aexit__(*exc_info)  # type: ignore[no-untyped-call]
             self._unit.end()
+
+
+def _has_caller() -> bool:
+    # By the loop where a task has a context of its own, as below asgiref's
+    # ApplicationCommunicator.
+    return (
+        getattr(AsyncToSync.executors, "current", None) is not None
+        or asyncio.get_running_loop() in AsyncToSync.loop_thread_executors
+    )
 
 
 _threads: WorkerThreads | None = None
@@ -319,3 +354,25 @@ def _close_old_connections() -> None:
         close_old_connections()
     except Exception:
         logger.exception("Closing old database connections failed.")
+
+
+@contextmanager
+def keep_transactions() -> Iterator[None]:
+    """
+    Let the signals of a request close no connection that is in a transaction.
+
+    On a thread of ours none is. On the thread of a TestCase that waits for us it
+    is the test's; Django's test clients keep it in the same way.
+    """
+    closing = []
+    if any(connection.in_atomic_block for connection in connections.all()):
+        closing = [
+            signal
+            for signal in (request_started, request_finished)
+            if signal.disconnect(close_old_connections)
+        ]
+    try:
+        yield
+    finally:
+        for signal in closing:
+            signal.connect(close_old_connections)

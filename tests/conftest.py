@@ -58,8 +58,9 @@ def urls():
 
 
 @pytest.fixture
-def settings_of_ours():
+def settings_of_ours(urls):
     """Set keys of ASGI_EXT for this test."""
+    # After the URLconf, which began before: what ends last must have begun first.
     with ExitStack() as stack:
 
         def use(**ours):

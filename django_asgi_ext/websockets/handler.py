@@ -31,7 +31,7 @@ from django_asgi_ext import conf, deployment
 from django_asgi_ext.exceptions import InvalidJSON
 from django_asgi_ext.protocols import Receive, Scope, Send
 from django_asgi_ext.signals import emit, websocket_disconnected
-from django_asgi_ext.threads import Unit, WorkUnits
+from django_asgi_ext.threads import Unit, WorkUnits, keep_transactions
 from django_asgi_ext.websockets import endings, origin
 from django_asgi_ext.websockets.connection import WebSocket, printable
 from django_asgi_ext.websockets.connections import connections
@@ -201,6 +201,7 @@ class WebSocketHandler(BaseHandler):
 
     # From here on everything runs in a worker thread.
 
+    @keep_transactions()
     def _shake_hands(
         self, scope: Scope
     ) -> Denial | tuple[WebSocketRequest, SwitchingProtocols, Headers]:
@@ -285,6 +286,7 @@ class WebSocketHandler(BaseHandler):
         response._handler_class = self.__class__  # type: ignore[attr-defined]
         response.close()
 
+    @keep_transactions()
     def _answer(self, request: WebSocketRequest, answer: object) -> Denial:
         """Answer with what a view returned or raised before it accepted."""
         signals.request_started.send(sender=self.__class__, scope=request.scope)
