@@ -25,6 +25,7 @@ from django.core.handlers.exception import response_for_exception
 from django.http import Http404, HttpResponseBadRequest, HttpResponseForbidden
 from django.http.response import HttpResponseBase
 from django.urls import get_script_prefix, set_script_prefix, set_urlconf
+from django.utils.functional import SimpleLazyObject
 from django.utils.log import log_response
 
 from django_asgi_ext import conf, deployment
@@ -228,6 +229,7 @@ class WebSocketHandler(BaseHandler):
         except ValueError as error:
             return self._refuse(request, response, error)
         self._close(response)
+        request.let_go()
         return request, response, headers
 
     def make_view_atomic(self, view: Callable[..., Any]) -> Callable[..., Any]:
@@ -397,5 +399,7 @@ def _load_user(request: WebSocketRequest) -> None:
     session = getattr(request, "session", None)
     if session is not None:
         session.keys()
-    # It is lazy, and any look at it loads it.
-    bool(getattr(request, "user", None))
+    user = getattr(request, "user", None)
+    # It is lazy, and any look at it loads it. Then nothing has to load it again.
+    if bool(user) and type(user) is SimpleLazyObject:
+        request.user = user._wrapped

@@ -7,7 +7,10 @@ from io import BytesIO
 from typing import Any
 
 from django.conf import settings
+from django.contrib.messages.storage import default_storage
 from django.core.handlers.asgi import ASGIRequest
+from django.utils.functional import cached_property
+from django.utils.module_loading import import_string
 
 from django_asgi_ext.websockets.response import Headers
 
@@ -48,6 +51,32 @@ class WebSocketRequest(ASGIRequest):
 
     # Whether the check of the Origin header has been passed.
     origin_is_allowed = False
+    _may_have_messages = False
+
+    @cached_property
+    def _messages(self) -> Any:
+        # What MessageMiddleware sets hides this until let_go() takes it away.
+        if not self._may_have_messages:
+            raise AttributeError("_messages")
+        return default_storage(self)
+
+    def let_go(self) -> None:
+        """
+        Let go of what only a response needs: the request lasts longer than it.
+
+        What Django can make again is made again when a view asks for it.
+        """
+        # The patterns that did not match, for the page that says 404.
+        self.resolver_match.tried = None  # type: ignore[union-attr]
+        messages = vars(self).get("_messages")
+        if (
+            messages is not None
+            and type(messages) is import_string(settings.MESSAGE_STORAGE)
+            and not (messages.used or messages.added_new)
+            and not hasattr(messages, "_loaded_data")
+        ):
+            del self._messages
+            self._may_have_messages = True
 
     @property
     def view(self) -> Callable[..., Any]:
