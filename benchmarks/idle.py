@@ -12,6 +12,9 @@ from stage import AT_ONCE, BARE, CHANNELS, DJANGO_SOCKET, OURS, SETTLED
 # Each of its sockets has a thread, and each thread a connection.
 MOST = {DJANGO_SOCKET: 200}
 
+# How many connections come and go before any is counted: then all threads have run.
+WARM_UP = 100
+
 # How many files a process has open besides its sockets.
 _FILES = 100
 
@@ -71,7 +74,7 @@ async def measure(stage, competitor, sockets, conn_max_age):
 
     with stage.run(competitor, conn_max_age) as server:
         # Not counted: imports, caches, threads.
-        for peer in await each(begin, range(20), AT_ONCE):
+        for peer in await each(begin, range(min(WARM_UP, sockets)), AT_ONCE):
             await peer.leave()
         before = server.memory()
         peers = await each(begin, range(sockets), AT_ONCE)

@@ -190,7 +190,7 @@ class WebSocket:
         finally:
             self._accepting.set_result(None)
         self.subprotocol = subprotocol
-        self._connected_at = loop.time()
+        self._connected_at, self._accepting = loop.time(), None
         self._transport.open()
         self.upgrade_headers = []
         logger.info("WebSocket CONNECT %s", printable(self.path))

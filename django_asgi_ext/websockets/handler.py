@@ -88,7 +88,16 @@ class WebSocketHandler(BaseHandler):
                 try:
                     begun = await self._begin(scope, transport, unit)
                     if begun is not None:
-                        await self._run(*begun, transport)
+                        socket, running = begun
+                        del begun
+                        open_connections.add(running)
+                        try:
+                            # Here, and not for the outcome: each frame costs.
+                            await running.over
+                        except asyncio.CancelledError:
+                            await self._stop(socket, running, transport)
+                            raise
+                        await self._conclude(socket, running, transport)
                 except asyncio.CancelledError:
                     # The server shuts down, or gives this connection up.
                     await transport.abandon()
@@ -130,21 +139,20 @@ class WebSocketHandler(BaseHandler):
         )
         return socket, RunningView(transport, view, name)
 
-    async def _run(
+    async def _stop(
         self, socket: WebSocket, running: RunningView[Any], transport: Transport
     ) -> None:
-        open_connections = connections()
-        open_connections.add(running)
         try:
-            try:
-                # The view's outcome is not asked for before: one frame less.
-                await running.over
-            except asyncio.CancelledError:
-                await running.stop_and_wait()
-                raise
-            finally:
-                running.unwatch()
-                open_connections.discard(running)
+            await running.stop_and_wait()
+        finally:
+            self._discard(running)
+            await self._end(socket, transport)
+
+    async def _conclude(
+        self, socket: WebSocket, running: RunningView[Any], transport: Transport
+    ) -> None:
+        self._discard(running)
+        try:
             answer = await running.result()
         except Exception as error:
             await self._after_failure(socket, transport, error)
@@ -152,6 +160,10 @@ class WebSocketHandler(BaseHandler):
             await self._after_return(socket, transport, answer)
         finally:
             await self._end(socket, transport)
+
+    def _discard(self, running: RunningView[Any]) -> None:
+        running.unwatch()
+        connections().discard(running)
 
     async def _after_failure(
         self, socket: WebSocket, transport: Transport, error: Exception

@@ -54,18 +54,16 @@ class RunningView(Generic[T]):
         # Whether there is nothing to wait for any more; then result() says more.
         self.over = self._loop.create_future()
         self._task.add_done_callback(self._end)
-        self._opening: asyncio.TimerHandle | None = self._loop.call_at(
-            transport.open_until, self._check_open
-        )
+        transport.opening = self._loop.call_at(transport.open_until, self._check_open)
         transport.watcher = self
         transport.inbox.watch()
 
     def unwatch(self) -> None:
         """Do nothing more by itself."""
         self._transport.inbox.unwatch()
-        for timer in (self._opening, self._timer):
-            if timer is not None:
-                timer.cancel()
+        self._transport.stop_opening()
+        if self._timer is not None:
+            self._timer.cancel()
 
     async def result(self) -> T:
         """
@@ -150,7 +148,6 @@ class RunningView(Generic[T]):
         self._end()
 
     def _check_open(self) -> None:
-        self._opening = None
         if self._transport.state is State.CONNECTING:
             logger.warning(
                 "The view %s did not accept within %s seconds of the handshake.",

@@ -69,6 +69,8 @@ class Transport:
         self.asgi_send = self._server.sender()
         # Until when the handshake must be accepted, by the clock of the loop.
         self.open_until = now + conf.open_timeout()
+        # What then looks whether it was.
+        self.opening: asyncio.TimerHandle | None = None
         # How long a closing handshake may take, in seconds.
         self._patience = conf.close_timeout()
         # The websocket.close that is to be sent.
@@ -124,10 +126,17 @@ class Transport:
 
     def open(self) -> None:
         """Let messages pass: the handshake is complete."""
+        self.stop_opening()
         # Meanwhile it may have been closed.
         if self.state is State.OPEN:
             self.asgi_send = self._server.sender_when_open()
             self.is_open = True
+
+    def stop_opening(self) -> None:
+        """Wait for no accept any more."""
+        if self.opening is not None:
+            self.opening.cancel()
+            self.opening = None
 
     async def failed(self) -> ConnectionClosed:
         """Return what it means that sending has failed."""
