@@ -22,6 +22,7 @@ from django.contrib.auth.decorators import (
     user_passes_test,
 )
 from django.contrib.auth.mixins import LoginRequiredMixin, PermissionRequiredMixin
+from django.contrib.messages.storage.cookie import CookieStorage
 from django.core.cache import cache
 from django.core.exceptions import PermissionDenied
 from django.core.handlers.asgi import ASGIRequest
@@ -36,7 +37,7 @@ from django.http import (
 )
 from django.template import engines
 from django.template.response import TemplateResponse
-from django.test import override_settings
+from django.test import RequestFactory, override_settings
 from django.urls import include, path, re_path, reverse
 from django.utils import decorators, timezone, translation
 from django.utils.decorators import method_decorator
@@ -1223,6 +1224,28 @@ async def test_messages(connect, middleware):
     middleware(after=[add])
     view = tells(lambda s: [str(m) for m in messages.get_messages(s.request)])
     assert await told(connect(view)) == ["Hello"]
+
+
+async def test_messages_of_a_page(connect):
+    """Messages that an HTTP view added can be read in the view."""
+    message = messages.storage.base.Message(messages.INFO, "Hello")
+    cookie = CookieStorage(RequestFactory().get("/"))._encode([message])
+    view = tells(lambda s: [str(m) for m in messages.get_messages(s.request)])
+    peer = connect(view, headers={"cookie": f"messages={cookie}"})
+    assert await told(peer) == ["Hello"]
+
+
+async def test_messages_without_middleware(connect):
+    """Without MessageMiddleware a view can neither read nor add messages."""
+
+    def tell(socket):
+        try:
+            messages.info(socket.request, "Hello")
+        except messages.MessageFailure:
+            return list(messages.get_messages(socket.request))
+
+    with override_settings(MIDDLEWARE=[]):
+        assert await told(connect(tells(tell))) == []
 
 
 tells_who = tells(
