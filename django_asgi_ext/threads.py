@@ -18,11 +18,13 @@ import asyncio
 import functools
 import logging
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Condition, Lock
+from types import GeneratorType
 from typing import Any, Protocol
 
 from asgiref.sync import AsyncToSync, ThreadSensitiveContext
@@ -33,6 +35,8 @@ from django_asgi_ext import conf
 
 logger = logging.getLogger("django_asgi_ext.threads")
 
+_Generator = GeneratorType[Any, Any, Any]
+
 # How long a call may run before its thread counts as waiting, and how often it
 # is looked whether another thread is needed, in seconds.
 _TICK = 0.01
@@ -40,6 +44,9 @@ _TICK = 0.01
 # How long a unit lasts after its last call if nobody ends it, in seconds. Its
 # view may never come back to recv(), or wait for a peer that does not read.
 _IDLE = 0.25
+
+# How long it lasts if the last call has begun to read a queryset in chunks.
+_ITERATING = 60.0
 
 
 class _Worker:
@@ -95,7 +102,7 @@ class WorkerThreads:
             _close_old_connections()
             following = self._next_unit(worker)
 
-    def _next_call(self, worker: _Worker, unit: WorkUnit) -> Callable[[], None] | None:
+    def _next_call(self, worker: _Worker, unit: WorkUnit) -> _Call | None:
         """Wait for the next call of a unit; return None when it has ended."""
         with self.lock:
             deadline = time.monotonic() + _IDLE
@@ -103,14 +110,14 @@ class WorkerThreads:
                 now = time.monotonic()
                 if unit.calls:
                     worker.is_running, worker.since = True, now
-                    return unit.calls.pop(0)
+                    return unit.take()
                 worker.is_running = False
-                if unit.is_ending or now >= deadline:
+                if unit.is_ending or (now >= deadline and not unit.is_iterating(now)):
                     if unit.leave():
                         # Another one of the socket's: after those that wait.
                         self._waiting.append(unit)
                     return None
-                worker.changed.wait(deadline - now)
+                worker.changed.wait(deadline - now if now < deadline else _IDLE)
 
     def _next_unit(self, worker: _Worker) -> WorkUnit | None:
         with self.lock:
@@ -203,9 +210,12 @@ class WorkUnit(Executor):
         self.is_ending = False
         self.worker: _Worker | None = None
         # A list, for most of the time it is empty, and then a deque is large.
-        self.calls: list[Callable[[], None]] = []
+        self.calls: list[_Call] = []
         # Those that came after end(), before the thread has noticed: the next unit's.
-        self._following: list[Callable[[], None]] | None = None
+        self._following: list[_Call] | None = None
+        # What the last call went on with, and until when the next may follow.
+        self._iterator: weakref.ref[_Generator] | None = None
+        self._iterates_until = 0.0
         self._threads = threads
         self._ends_after_next = False
 
@@ -214,7 +224,7 @@ class WorkUnit(Executor):
     ) -> Future[Any]:
         """Run a call in the unit's thread; the first one begins a unit."""
         future: Future[Any] = Future()
-        call = functools.partial(_run, future, functools.partial(fn, *args, **kwargs))
+        call = _Call(future, functools.partial(fn, *args, **kwargs))
         with self._threads.lock:
             if not self.is_busy:
                 self._begin([call])
@@ -240,13 +250,27 @@ class WorkUnit(Executor):
         with self._threads.lock:
             self._ends_after_next = True
 
+    def take(self) -> _Call:
+        """Return the next call."""
+        call = self.calls.pop(0)
+        if call.iterator is not None:
+            self._iterator = weakref.ref(call.iterator)
+            self._iterates_until = time.monotonic() + _ITERATING
+        return call
+
+    def is_iterating(self, now: float) -> bool:
+        """Return whether the next chunk of a queryset's aiterator() may follow."""
+        iterator = None if self._iterator is None else self._iterator()
+        is_suspended = iterator is not None and iterator.gi_frame is not None
+        return is_suspended and now < self._iterates_until
+
     def leave(self) -> bool:
         """
         Give the thread back; return whether the next unit begins at once.
 
         Call it with the lock held.
         """
-        self.worker = None
+        self.worker = self._iterator = None
         self.is_busy = False
         if self._following is None:
             return False
@@ -254,23 +278,46 @@ class WorkUnit(Executor):
         self._following = None
         return True
 
-    def _begin(self, calls: list[Callable[[], None]]) -> None:
+    def _begin(self, calls: list[_Call]) -> None:
         self.is_busy = True
         self.is_ending, self._ends_after_next = self._ends_after_next, False
         self.calls = calls
 
 
-def _run(future: Future[Any], call: Callable[[], Any]) -> None:
-    # False: who waited for it was cancelled before it began.
-    if future.set_running_or_notify_cancel():
-        try:
-            result = call()
-        except BaseException as error:
-            future.set_exception(error)
-            # Its traceback leads here, and the future to it.
-            del future
-        else:
-            future.set_result(result)
+class _Call:
+    """A call that a unit has for its thread."""
+
+    __slots__ = ("_call", "_future", "iterator")
+
+    def __init__(self, future: Future[Any], call: functools.partial[Any]) -> None:
+        self._future = future
+        self._call = call
+        self.iterator = _generator_among(call)
+
+    def __call__(self) -> None:
+        # False: who waited for it was cancelled before it began.
+        if self._future.set_running_or_notify_cancel():
+            try:
+                result = self._call()
+            except BaseException as error:
+                self._future.set_exception(error)
+                # Its traceback leads here, and the future to it.
+                del self._future
+            else:
+                self._future.set_result(result)
+
+
+def _generator_among(call: object) -> _Generator | None:
+    # sync_to_async() gives a partial in a partial, and aiterator() a generator.
+    while isinstance(call, functools.partial):
+        arguments = (call.func, *call.args)
+        call = None
+        for argument in arguments:
+            if isinstance(argument, GeneratorType):
+                return argument
+            if isinstance(argument, functools.partial):
+                call = argument
+    return None
 
 
 def _notice(owner: str, seconds: float) -> None:

@@ -572,6 +572,53 @@ async def test_iterating_while_sending(use_database, connect):
     await peer.leave()
 
 
+@needs_async_orm
+async def test_iterating_slowly(use_database, connect, monkeypatch):
+    """A queryset is read on after a pause in which another unit would have ended."""
+    monkeypatch.setattr(threads, "_IDLE", 0.02)
+    workers = use_database()
+    in_a_thread(Group.objects.bulk_create, [Group(name=f"{n}") for n in range(6)])
+
+    @websocket
+    async def view(socket):
+        async for _ in socket:
+            async for group in Group.objects.order_by("pk").aiterator(chunk_size=2):
+                await asyncio.sleep(0.05)
+                await socket.send(group.name)
+            await until_idle(workers)
+            await socket.send("idle")
+
+    peer = connect(view)
+    await peer.accepted()
+    await peer.say("")
+    assert [await peer.hear() for _ in range(7)] == [*"012345", "idle"]
+    await peer.leave()
+
+
+@needs_async_orm
+async def test_iterating_no_more(use_database, connect, monkeypatch):
+    """A queryset that is not read to its end holds no thread once it is dropped."""
+    monkeypatch.setattr(threads, "_IDLE", 0.02)
+    workers = use_database()
+    in_a_thread(Group.objects.bulk_create, [Group(name=f"{n}") for n in range(6)])
+
+    @websocket
+    async def view(socket):
+        async for _ in socket:
+            groups = Group.objects.order_by("pk").aiterator(chunk_size=2)
+            name = (await anext(groups)).name
+            await groups.aclose()
+            del groups
+            await until_idle(workers)
+            await socket.send(name)
+
+    peer = connect(view)
+    await peer.accepted()
+    await peer.say("")
+    assert await peer.hear() == "0"
+    await peer.leave()
+
+
 @pytest.mark.skipif(
     django.VERSION < (5, 1), reason="sessions are sync before Django 5.1"
 )
