@@ -25,7 +25,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Condition, Lock
 from types import GeneratorType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from asgiref.sync import AsyncToSync, ThreadSensitiveContext
 from django.core.signals import request_finished, request_started, setting_changed
@@ -35,7 +35,7 @@ from django_asgi_ext import conf
 
 logger = logging.getLogger("django_asgi_ext.threads")
 
-_Generator = GeneratorType[Any, Any, Any]
+_Generator: TypeAlias = "GeneratorType[Any, Any, Any]"
 
 # How long a call may run before its thread counts as waiting, and how often it
 # is looked whether another thread is needed, in seconds.

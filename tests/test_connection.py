@@ -1004,6 +1004,31 @@ async def test_slow_view_gets_all_messages(talk):
     assert await peer.outcome == list("012345")
 
 
+async def test_view_that_is_back_needs_no_second_task(talk):
+    """A view that took its time and is back in recv() waits for the server itself."""
+    alone = asyncio.get_running_loop().create_future()
+
+    async def view(socket):
+        await socket.accept()
+        number = len(asyncio.all_tasks())
+        async with asyncio.timeout(5):
+            # The reader takes over.
+            while len(asyncio.all_tasks()) == number:
+                await asyncio.sleep(0.01)
+        alone.set_result(number)
+        return [await socket.recv(), await socket.recv()]
+
+    peer = talk(view)
+    await peer.accepted()
+    async with asyncio.timeout(5):
+        number = await alone
+        while len(asyncio.all_tasks()) > number:
+            await asyncio.sleep(0.01)
+    await peer.say("one")
+    await peer.say("two")
+    assert await peer.outcome == ["one", "two"]
+
+
 async def test_cancel_and_close_at_once(talk):
     """A task that is cancelled while another closes stays cancelled."""
 

@@ -240,7 +240,10 @@ class WebSocket:
                     if inbox.timer is None:
                         inbox.watch()
                 else:
-                    event = await inbox.next()
+                    read = await inbox.next()
+                    if read is None:
+                        continue
+                    event = read
                 if event["type"] == "websocket.receive":
                     break
                 transport.check_received(event)

@@ -85,7 +85,33 @@ class Inbox:
         self.cancelling = 0
         self._interrupted = False
 
-    async def next(self) -> Event:
+    async def next(self) -> Event | None:
+        """
+        Return the next event; None if the caller may receive by itself now.
+
+        A reader that waits is relieved: it would stay as long as the peer is silent.
+
+        Raise what read() raises.
+        """
+        reader = self._reader
+        if (
+            reader is None
+            or not self._may_cancel
+            or self.receiver is not None
+            or self._events
+        ):
+            return await self.read()
+        self._begin_to_wait()
+        reader.cancel()
+        try:
+            await asyncio.wait({reader})
+        except asyncio.CancelledError as error:
+            self.failed(error)
+        finally:
+            self.receiver = None
+        return None if self.is_direct else await self.read()
+
+    async def read(self) -> Event:
         """
         Return the next event, which the reader has or will have.
 
@@ -183,15 +209,13 @@ class Inbox:
         self._events.clear()
         self._size = 0
         while self.disconnect is None:
-            event = await self.next()
+            event = await self.read()
             if event["type"] == "websocket.disconnect":
                 self.end(event)
         self.unwatch()
 
     async def _wait_for_reader(self) -> Event:
-        task = self.receiver = current_task(self.loop)
-        assert task is not None
-        self.cancelling = task.cancelling()
+        self._begin_to_wait()
         self._arrival = self.loop.create_future()
         self._read_ahead()
         try:
@@ -200,7 +224,12 @@ class Inbox:
             self.failed(error)
         finally:
             self.receiver = None
-        return await self.next()
+        return await self.read()
+
+    def _begin_to_wait(self) -> None:
+        task = self.receiver = current_task(self.loop)
+        assert task is not None
+        self.cancelling = task.cancelling()
 
     def failed(self, error: BaseException) -> Event:
         """Return what a failure of receive() means, or raise."""
