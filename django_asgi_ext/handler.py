@@ -49,7 +49,8 @@ class ASGIHandler(asgi.ASGIHandler):
         super().__init__()
         self.lifespan = Lifespan(lifespan)
         self._own: dict[str, ASGIApplication] = {
-            "http": super().__call__,
+            # With the hook, Django's __call__ would ask for this again.
+            "http": getattr(self, "handle_http", super().__call__),
             "lifespan": self.lifespan,
             "websocket": WebSocketHandler(),
         }
@@ -57,7 +58,7 @@ class ASGIHandler(asgi.ASGIHandler):
             protocols or {}
         )
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """
         Serve one connection.
 
@@ -72,6 +73,23 @@ class ASGIHandler(asgi.ASGIHandler):
             await application(scope, receive, send)
         finally:
             _current_handler.reset(token)
+
+    if hasattr(asgi.ASGIHandler, "get_protocol_handler"):
+        # A Django with the hook of patches/, whatever its version.
+
+        def get_protocol_handler(self, scope: Scope) -> ASGIApplication:
+            """
+            Return what serves a connection.
+
+            Raise UnsupportedProtocol if no application is registered for its type.
+            """
+            if self.lifespan.state is not None and "state" not in scope:
+                return self._serve
+            # Not taken back: the context ends with the connection. One frame less.
+            _current_handler.set(self)
+            return self.protocols[scope["type"]]
+    else:
+        __call__ = _serve
 
     def serve_own(
         self, protocol: str, scope: Scope, receive: Receive, send: Send
