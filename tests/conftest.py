@@ -21,6 +21,9 @@ from peer import Peer, websocket_scope
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 os.environ["DJANGO_SETTINGS_MODULE"] = "project.settings"
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # That of the process which hands out the tests. Each has its own.
+    os.environ.pop("TEST_DATABASE", None)
 django.setup()
 
 

@@ -150,7 +150,11 @@ def test_scope_type_that_is_no_str():
         ("", "cannot be imported: ''."),
         ("test_conf.not_callable", "is no ASGI application: 'test_conf.not_callable'."),
         (5, "must be a dotted path or None, not 5."),
-        (application, f"must be a dotted path or None, not {application!r}."),
+        pytest.param(
+            application,
+            f"must be a dotted path or None, not {application!r}.",
+            id="application",
+        ),
     ],
 )
 def test_protocol_that_cannot_be(path, message):

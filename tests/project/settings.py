@@ -32,9 +32,8 @@ TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates"}]
 
 # A file, because a test's own thread and the worker threads share it. Processes
 # that a test starts find it by the variable.
-os.environ.setdefault(
-    "TEST_DATABASE", os.path.join(tempfile.mkdtemp(), "tests.sqlite3")
-)
+if "TEST_DATABASE" not in os.environ:
+    os.environ["TEST_DATABASE"] = os.path.join(tempfile.mkdtemp(), "tests.sqlite3")
 DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
