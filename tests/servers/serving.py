@@ -145,6 +145,14 @@ class Server:
                 pytest.fail(f"Not logged: {text!r}\n{self.log}")
             time.sleep(0.02)
 
+    def family(self):
+        """Return the pids of its process and of all that this has started."""
+        found = [self.process.pid]
+        for pid in found:
+            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+            found.extend(map(int, children))
+        return found
+
     def stop(self):
         """End the process, by force if it does not end by itself."""
         self.process.send_signal(signal.SIGTERM)

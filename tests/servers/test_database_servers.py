@@ -11,7 +11,6 @@ import pytest
 from django.conf import settings
 from raw import FIN, TEXT, RawClient, frame
 from serving import ENVIRONMENT, Server
-from test_flow import family
 
 pytest_plugins = ["postgres"]
 
@@ -123,7 +122,7 @@ def connections_of(server, request):
     name = os.path.realpath(settings.DATABASES["default"]["NAME"])
     return sum(
         os.path.realpath(file) == name
-        for pid in family(server)
+        for pid in server.family()
         for file in Path(f"/proc/{pid}/fd").iterdir()
     )
 

@@ -47,21 +47,12 @@ def flowing(server_name, tmp_path_factory):
     running.stop()
 
 
-def family(server):
-    """Return the process of a server and all that it has started."""
-    found = [server.process.pid]
-    for pid in found:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        found.extend(map(int, children))
-    return found
-
-
 def memory(server):
     """Return how many bytes of memory the processes of a server take."""
     return sum(
         int(Path(f"/proc/{pid}/statm").read_text().split()[1])
         * os.sysconf("SC_PAGE_SIZE")
-        for pid in family(server)
+        for pid in server.family()
     )
 
 
@@ -137,7 +128,7 @@ def deflated(size):
 
 def peak(server):
     """Return how many bytes of memory the processes of a server have taken at most."""
-    statuses = [Path(f"/proc/{pid}/status").read_text() for pid in family(server)]
+    statuses = [Path(f"/proc/{pid}/status").read_text() for pid in server.family()]
     found = [re.search(r"VmHWM:\s+(\d+) kB", status)[1] for status in statuses]
     return sum(map(int, found)) * 1024
 
@@ -158,7 +149,7 @@ def test_small_message_that_unpacks_to_a_large_one(flowing, differs):
     with RawClient(flowing) as peer:
         headers = peer.open("/slow/", "Sec-WebSocket-Extensions: permessage-deflate")
         assert ("sec-websocket-extensions" in dict(headers)) is not differs
-        for pid in family(flowing):
+        for pid in flowing.family():
             # From now on (proc(5)).
             Path(f"/proc/{pid}/clear_refs").write_text("5")
         before = peak(flowing)
