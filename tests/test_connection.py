@@ -1028,6 +1028,39 @@ async def test_view_that_is_back_relieves_the_reader(talk):
     assert await peer.outcome == ["one", "two"]
 
 
+async def test_view_that_is_back_before_the_reader_begins(talk):
+    """A view that is back when the reader is about to begin gets its messages."""
+
+    async def view(socket):
+        await socket.accept()
+        socket._transport.inbox._read_ahead()
+        return [message async for message in socket]
+
+    peer = talk(view)
+    await peer.accepted()
+    await peer.say("one")
+    await peer.leave()
+    assert await peer.outcome == ["one"]
+
+
+async def test_view_that_is_cancelled_before_the_reader_begins(talk):
+    """A task that is cancelled in that moment leaves the messages to the next one."""
+
+    async def view(socket):
+        await socket.accept()
+        task = asyncio.ensure_future(socket.recv())
+        socket._transport.inbox._read_ahead()
+        asyncio.get_running_loop().call_soon(task.cancel)
+        await asyncio.wait({task})
+        return [message async for message in socket]
+
+    peer = talk(view)
+    await peer.accepted()
+    await peer.say("one")
+    await peer.leave()
+    assert await peer.outcome == ["one"]
+
+
 async def test_cancel_and_close_at_once(talk):
     """A task that is cancelled while another closes stays cancelled."""
 

@@ -93,18 +93,16 @@ class Inbox:
 
         Raise what read() raises.
         """
-        reader = self._reader
         if (
-            reader is None
+            self._reader is None
             or not self._may_cancel
             or self.receiver is not None
             or self._events
         ):
             return await self.read()
         self._begin_to_wait()
-        reader.cancel()
         try:
-            await asyncio.wait({reader})
+            await self._stop_reader()
         except asyncio.CancelledError as error:
             self.failed(error)
         finally:
@@ -188,9 +186,7 @@ class Inbox:
             while self.receiver is receiver:
                 await asyncio.sleep(0)
         # After that, for next() starts a reader where it needs one.
-        if self._reader is not None:
-            self._reader.cancel()
-            await asyncio.wait({self._reader})
+        await self._stop_reader()
 
     async def find_disconnect(self, timeout: float) -> None:
         """Wait until the disconnect is seen, at most this many seconds."""
@@ -256,10 +252,21 @@ class Inbox:
             self._read_ahead()
 
     def _read_ahead(self) -> asyncio.Task[None]:
-        if self._reader is None:
+        if self._reader is None or self._reader.done():
             self.is_direct = False
             self._reader = self.loop.create_task(self._read())
         return self._reader
+
+    async def _stop_reader(self) -> None:
+        reader = self._reader
+        if reader is None:
+            return
+        reader.cancel()
+        await asyncio.wait({reader})
+        if self._reader is reader:
+            # It had not begun.
+            self._reader = None
+            self._look_for_direct()
 
     async def _read(self) -> None:
         try:
