@@ -11,6 +11,9 @@ from stage import AT_ONCE, OURS, SETTLED
 # By how much the memory may differ, in bytes: what the allocator does is its own.
 TOLERANCE = 2 * 1024 * 1024
 
+# After how many rounds the allocator has all that the largest crowd needs at once.
+WARM_UP = 3
+
 
 @dataclass
 class Left:
@@ -33,12 +36,16 @@ def run(stage, options):
         )
         print("connections  threads  open files  memory MB")
         rounds = asyncio.run(measure(stage, options, age))
-        for left in rounds:
+        print(f"{'before:':>11}")
+        for index, left in enumerate(rounds):
+            if index == WARM_UP:
+                print(f"{'counted:':>11}")
             print(
                 f"{left.connections:11}  {left.threads:7}  {left.handles:10}  "
                 f"{left.memory / 1024**2:9.1f}"
             )
         print()
+        rounds = rounds[WARM_UP:]
         stage.bar(
             "as many connections, threads and open files after each round",
             len({astuple(left)[:3] for left in rounds}) == 1,
@@ -68,7 +75,7 @@ async def measure(stage, options, conn_max_age):
     with stage.run(OURS, conn_max_age) as server:
         # All threads start, each with a connection.
         await each(sleep, range(stage.threads), AT_ONCE)
-        for _ in range(options.rounds):
+        for _ in range(WARM_UP + options.rounds):
             peers = await each(begin, range(options.sockets), AT_ONCE)
             await each(lambda peer: peer.leave(), peers, AT_ONCE)
             await asyncio.sleep(SETTLED)
