@@ -1,12 +1,15 @@
 """The life of an application: startup, shutdown and what requests get of it."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 
 import pytest
 from asgiref.testing import ApplicationCommunicator
 from django.http import JsonResponse
 from django.urls import path
+from hypercorn.asyncio import serve
+from hypercorn.config import Config
 from peer import Peer, websocket_scope
 from project.http import request
 
@@ -424,3 +427,30 @@ async def test_lifespans_of_two_applications():
     assert (first.lifespan.state, second.lifespan.state) == ({"n": 1}, {"n": 2})
     for server in servers:
         await server.shutdown()
+
+
+def test_hypercorn_in_a_thread():
+    """The lifespan runs behind a hypercorn that is not on the main thread."""
+    seen = []
+
+    @asynccontextmanager
+    async def lifespan():
+        seen.append("startup")
+        yield
+        seen.append("shutdown")
+
+    async def until_startup():
+        while not seen:
+            await asyncio.sleep(0.01)
+
+    async def run():
+        config = Config()
+        config.bind = ["127.0.0.1:0"]
+        config.loglevel = "WARNING"
+        application = ASGIHandler(lifespan=lifespan)
+        async with asyncio.timeout(10):
+            await serve(application, config, shutdown_trigger=until_startup)
+
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, run()).result()
+    assert seen == ["startup", "shutdown"]

@@ -21,6 +21,7 @@ import functools
 import os
 import signal
 import sys
+import threading
 import zlib
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -215,6 +216,8 @@ def survive_sigterm(send: Send, close_all: CloseAll) -> Callable[[], None]:
     server = type(getattr(send, "__self__", None)).__module__
     if (
         server != "hypercorn.asyncio.lifespan"
+        # Handlers of signals are the main thread's.
+        or threading.current_thread() is not threading.main_thread()
         or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
     ):
         return _nothing
