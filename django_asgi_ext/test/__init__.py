@@ -1,0 +1,15 @@
+"""Clients that open WebSockets in tests, twins of those in django.test."""
+
+from django_asgi_ext.exceptions import ConnectionClosed
+from django_asgi_ext.test.client import AsyncClient, Client
+from django_asgi_ext.test.denial import HandshakeDenied
+from django_asgi_ext.test.sockets import AsyncClientWebSocket, ClientWebSocket
+
+__all__ = [
+    "AsyncClient",
+    "AsyncClientWebSocket",
+    "Client",
+    "ClientWebSocket",
+    "ConnectionClosed",
+    "HandshakeDenied",
+]
