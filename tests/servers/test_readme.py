@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from django.urls import path
 from serving import Server
 from websockets.asyncio.client import connect
 
@@ -25,8 +26,9 @@ def test_python_compiles(block):
     compile(block, "README.md", "exec")
 
 
-async def test_quick_start(tmp_path):
-    """The quick start, put into a new project, connects and talks."""
+@pytest.fixture
+def project(tmp_path):
+    """Put the files of the README into a new project."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     environment.pop("DJANGO_SETTINGS_MODULE", None)
     for arguments in (["startproject", "mysite", "."], ["startapp", "chat"]):
@@ -42,11 +44,36 @@ async def test_quick_start(tmp_path):
         if name is not None:
             (tmp_path / name[1]).write_text(block)
             written.add(name[1])
-    assert written == {"mysite/asgi.py", "chat/views.py", "mysite/urls.py"}
+    assert written == {
+        "mysite/asgi.py",
+        "chat/views.py",
+        "mysite/urls.py",
+        "chat/tests.py",
+    }
+    return tmp_path
 
-    path = os.pathsep.join([str(tmp_path), *sys.path])
+
+def test_tests(project):
+    """The tests of the README pass in a new project."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment.pop("DJANGO_SETTINGS_MODULE", None)
+    tests = subprocess.run(
+        [sys.executable, "manage.py", "test"],
+        cwd=project,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert tests.returncode == 0, tests.stderr
+    assert "Ran 3 tests" in tests.stderr
+
+
+async def test_quick_start(project):
+    """The quick start, put into a new project, connects and talks."""
+    path = os.pathsep.join([str(project), *sys.path])
     server = Server(
-        "hypercorn", "mysite.asgi:application", tmp_path, {"PYTHONPATH": path}
+        "hypercorn", "mysite.asgi:application", project, {"PYTHONPATH": path}
     )
     try:
         async with connect(
@@ -73,3 +100,13 @@ async def test_class_based_view(request, capsys):
     assert await peer.hear() == "hello"
     await peer.leave(1001)
     assert capsys.readouterr().out == "1 messages, closed with 1001\n"
+
+
+async def test_async_test(urls):
+    """The async test of the README passes."""
+    namespace = {"__name__": "chat"}
+    for block in blocks("python"):
+        if block.startswith("# chat/views.py") or "import AsyncClient" in block:
+            exec(block, namespace)
+    urls(path("ws/chat/<slug:room>/", namespace["chat"]))
+    await namespace["test_answer"]()
