@@ -14,7 +14,7 @@ from django.test import TestCase
 from django.urls import path
 from project.databases import in_a_thread
 
-from django_asgi_ext import ConnectionClosed, websocket
+from django_asgi_ext import ConnectionClosed, InvalidState, websocket
 from django_asgi_ext.test import AsyncClient, HandshakeDenied
 
 
@@ -140,6 +140,18 @@ async def test_view_fails(serve):
     with pytest.raises(ValueError, match=r"^boom$"):
         async with AsyncClient().websocket("/ws/") as socket:
             await socket.send("boom")
+
+
+async def test_not_open(serve):
+    """Before its block a socket says that it is not open."""
+    serve(echo)
+    socket = AsyncClient().websocket("/ws/")
+    for use in (lambda: socket.send("hello"), socket.recv, socket.close):
+        with pytest.raises(InvalidState) as raised:
+            await use()
+        assert str(raised.value) == (
+            "The socket is open inside of the block only: with client.websocket(...)."
+        )
 
 
 @pytest.mark.parametrize("test", ["receives", "leaves"])

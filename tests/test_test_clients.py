@@ -18,7 +18,7 @@ from django.test import Client as DjangoClient, TestCase, TransactionTestCase
 from django.urls import path
 from project.databases import in_a_thread
 
-from django_asgi_ext import ConnectionClosed, websocket
+from django_asgi_ext import ConnectionClosed, InvalidState, websocket
 from django_asgi_ext.test import Client, HandshakeDenied
 
 
@@ -518,6 +518,34 @@ def test_test_fails_first(serve):
     assert raised.value.__notes__ == ["And at the end of the block: ValueError('boom')"]
 
 
+def test_view_ends_the_test(serve):
+    """A view in a test may end it, as pytest.fail() does."""
+
+    @websocket
+    async def view(socket):
+        await socket.recv()
+        pytest.fail("not this message")
+
+    serve(view)
+    with pytest.raises(pytest.fail.Exception, match=r"^not this message$"):
+        with Client().websocket("/ws/") as socket:
+            socket.send("")
+
+
+def test_not_open(serve):
+    """Before and after its block a socket says that it is not open."""
+    serve(echo)
+    socket = Client().websocket("/ws/")
+    for _ in range(2):
+        with pytest.raises(InvalidState) as raised:
+            socket.send("hello")
+        assert str(raised.value) == (
+            "The socket is open inside of the block only: with client.websocket(...)."
+        )
+        with socket:
+            pass
+
+
 # Timeouts
 
 
@@ -654,7 +682,7 @@ def test_view_blocks_the_loop(serve):
     finally:
         free.set()
     text = str(raised.value)
-    assert text.startswith("The event loop has stood still for 1.2 seconds in:\n")
+    assert text.startswith("The event loop has stood still for 2.2 seconds in:\n")
     assert "in view\n    free.wait(30)" in text
 
 
@@ -733,6 +761,29 @@ def test_sockets_meet(serve):
         async_to_sync(next(iter(members)).send)("from the test")
         ada.send("")
         assert {ada.recv(), grace.recv()} == {"from the test", ""}
+
+
+def test_page_reaches_sockets(urls):
+    """A request of the test reaches the sockets that are open."""
+    members = set()
+
+    @websocket
+    async def room(socket):
+        await socket.accept()
+        members.add(socket)
+        async for _ in socket:
+            pass
+
+    def page(request):
+        for member in members:
+            async_to_sync(member.send)("from a page")
+        return HttpResponse()
+
+    urls(path("", page), path("ws/", room))
+    client = Client()
+    with client.websocket("/ws/") as socket:
+        client.get("/")
+        assert socket.recv() == "from a page"
 
 
 def test_sync_code_calls_async_code(serve):

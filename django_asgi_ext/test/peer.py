@@ -97,7 +97,10 @@ class Peer:
     async def _run(self) -> None:
         try:
             await self._application(self.scope, self._receive, self._send)
-        except Exception as error:
+        except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            # As what pytest.fail() raises in a view.
             self.failure = error
         finally:
             self.closed = self.closed or (_OVER["code"], "")

@@ -10,9 +10,13 @@ from http.cookies import SimpleCookie
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
-from django_asgi_ext.exceptions import ConnectionClosed
+from django_asgi_ext.exceptions import ConnectionClosed, InvalidState
 from django_asgi_ext.protocols import ASGIApplication, Event, Scope
-from django_asgi_ext.test.background import background, sync_code_on_one_thread
+from django_asgi_ext.test.background import (
+    Background,
+    background,
+    sync_code_on_one_thread,
+)
 from django_asgi_ext.test.denial import HandshakeDenied, read_cookies, read_response
 from django_asgi_ext.test.peer import Peer
 from django_asgi_ext.test.transcript import shorten
@@ -25,6 +29,11 @@ T = TypeVar("T")
 
 # How long nothing must come, in seconds.
 _SILENCE = 0.1
+
+# How long an event loop may be busy before it counts as stuck, in seconds.
+_MARGIN = 2.0
+
+_NOT_OPEN = "The socket is open inside of the block only: with client.websocket(...)."
 
 
 class _Client(Protocol):
@@ -54,7 +63,8 @@ class AsyncClientWebSocket:
         self.cookies: SimpleCookie = SimpleCookie()
         self.timeout = timeout
         self._client = client
-        self._peer = Peer(client.application, scope)
+        self._scope = scope
+        self._begun: Peer | None = None
         self._resources = ExitStack()
 
     async def __aenter__(self) -> Self:
@@ -63,9 +73,10 @@ class AsyncClientWebSocket:
 
         Raise HandshakeDenied if the answer is not 101.
         """
+        self._begun = peer = Peer(self._client.application, self._scope)
         self._resources.enter_context(sync_code_on_one_thread())
-        self._resources.callback(self._peer.forget)
-        self._peer.start()
+        self._resources.callback(peer.forget)
+        peer.start()
         try:
             await self._open()
         except BaseException as error:
@@ -87,6 +98,12 @@ class AsyncClientWebSocket:
             error.add_note(f"And at the end of the block: {problem!r}")
         finally:
             self._resources.close()
+
+    @property
+    def _peer(self) -> Peer:
+        if self._begun is None:
+            raise InvalidState(_NOT_OPEN)
+        return self._begun
 
     @property
     def close_code(self) -> int | None:
@@ -244,6 +261,7 @@ class ClientWebSocket:
 
     def __init__(self, client: _Client, scope: Scope, timeout: float) -> None:
         self._socket = AsyncClientWebSocket(client, scope, timeout)
+        self._background: Background | None = None
 
     def __enter__(self) -> Self:
         """
@@ -256,7 +274,7 @@ class ClientWebSocket:
         try:
             self._run(self._socket.__aenter__())
         except BaseException:
-            self._background.leave()
+            self._leave()
             raise
         return self
 
@@ -267,10 +285,10 @@ class ClientWebSocket:
         traceback: TracebackType | None,
     ) -> None:
         try:
-            if not self._background.is_stuck:
+            if self._background is not None and not self._background.is_stuck:
                 self._run(self._socket.__aexit__(kind, error, traceback))
         finally:
-            self._background.leave()
+            self._leave()
 
     @property
     def subprotocol(self) -> str | None:
@@ -348,6 +366,14 @@ class ClientWebSocket:
     def _run(
         self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None
     ) -> T:
+        if self._background is None:
+            coroutine.close()
+            raise InvalidState(_NOT_OPEN)
         # A view that is stuck is waited for twice, before and after it is cancelled.
         seconds = self._socket.timeout if timeout is None else timeout
-        return self._background.run(coroutine, 2 * seconds + 1)
+        return self._background.run(coroutine, 2 * seconds + _MARGIN)
+
+    def _leave(self) -> None:
+        if self._background is not None:
+            left, self._background = self._background, None
+            left.leave()
