@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from django_asgi_ext.test.client import AsyncClient, Client
+    from django_asgi_ext.test.live import LiveServer
 
 
 @pytest.fixture
@@ -27,3 +30,20 @@ def async_websocket_client() -> AsyncClient:
     from django_asgi_ext.test.client import AsyncClient
 
     return AsyncClient()
+
+
+@pytest.fixture
+def asgi_live_server(request: pytest.FixtureRequest) -> Iterator[LiveServer]:
+    """Return the project behind hypercorn, with its ``url`` and ``websocket_url``."""
+    from django.test import modify_settings
+
+    from django_asgi_ext.test.live import HOST, LiveServer, project
+
+    if request.config.pluginmanager.hasplugin("django"):
+        # Of pytest-django: what a test stores is for the server's threads too.
+        request.getfixturevalue("transactional_db")
+    with modify_settings(ALLOWED_HOSTS={"append": HOST}):
+        server = LiveServer(project())
+        server.start()
+        yield server
+        server.stop()

@@ -16,6 +16,7 @@ import asyncio
 import django
 from django.urls import path
 from django.conf import settings
+from websockets.sync.client import connect
 
 settings.configure(
     ALLOWED_HOSTS=["testserver"], ROOT_URLCONF=__name__, SECRET_KEY="only for tests"
@@ -35,6 +36,11 @@ def test_sync(websocket_client):
     with websocket_client.websocket("/ws/") as socket:
         socket.send("hello")
         assert socket.recv() == "hello"
+
+def test_live(asgi_live_server):
+    with connect(asgi_live_server.websocket_url + "/ws/", proxy=None) as socket:
+        socket.send("hello")
+        assert socket.recv(timeout=5) == "hello"
 
 async def test_async(async_websocket_client):
     async with async_websocket_client.websocket("/ws/") as socket:
@@ -59,7 +65,7 @@ def test_fixtures(tmp_path):
         text=True,
         timeout=50,
     )
-    assert "2 passed" in tests.stdout, tests.stdout + tests.stderr
+    assert "3 passed" in tests.stdout, tests.stdout + tests.stderr
 
 
 def test_entry_point():

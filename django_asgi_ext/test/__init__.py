@@ -3,9 +3,11 @@
 from django_asgi_ext.exceptions import ConnectionClosed
 from django_asgi_ext.test.client import AsyncClient, Client
 from django_asgi_ext.test.denial import HandshakeDenied
+from django_asgi_ext.test.live import ASGILiveServerTestCase
 from django_asgi_ext.test.sockets import AsyncClientWebSocket, ClientWebSocket
 
 __all__ = [
+    "ASGILiveServerTestCase",
     "AsyncClient",
     "AsyncClientWebSocket",
     "Client",

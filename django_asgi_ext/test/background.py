@@ -12,9 +12,10 @@ import asyncio
 import functools
 import queue
 import threading
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Executor, Future
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeVar, cast
 
 from asgiref.sync import AsyncToSync, SyncToAsync
@@ -35,24 +36,35 @@ _executors = cast(
     "dict[asyncio.AbstractEventLoop, Executor]", AsyncToSync.loop_thread_executors
 )
 
+# How many have said so here.
+_users: Counter[asyncio.AbstractEventLoop] = Counter()
+
 
 @contextmanager
-def sync_code_on_one_thread() -> Iterator[None]:
+def sync_code_on(executor: Executor) -> Iterator[None]:
     """
-    Let the application's synchronous code run where that of an async test does.
+    Let synchronous code of the running loop run there, and not in work units.
 
-    Below async_to_sync, as in Django's TestCase, that is the thread which waits
-    there, else the one that asgiref has for all.
+    Below async_to_sync, as in Django's TestCase, it runs on the thread that waits
+    there in any case.
     """
     loop = asyncio.get_running_loop()
-    if loop in _executors:
+    if loop in _executors and loop not in _users:
         yield
         return
-    _executors[loop] = SyncToAsync.single_thread_executor
+    _executors[loop] = executor
+    _users[loop] += 1
     try:
         yield
     finally:
-        _executors.pop(loop, None)
+        _users[loop] -= 1
+        if not _users[loop]:
+            del _users[loop], _executors[loop]
+
+
+def sync_code_on_one_thread() -> AbstractContextManager[None]:
+    """Let the application's synchronous code run where that of an async test does."""
+    return sync_code_on(SyncToAsync.single_thread_executor)
 
 
 class Background:
