@@ -1,5 +1,6 @@
 """The live server: what a client from outside sees of the project under test."""
 
+import gc
 import threading
 import unittest
 from contextlib import asynccontextmanager
@@ -30,6 +31,8 @@ def run(case):
         unittest.TestSuite([case("test")]).run(result)
         # Django does not close what is in memory.
         connection.connection.close()
+        # For the mark below.
+        gc.collect()
 
     result = unittest.TestResult()
     # Not the one of the settings: all threads of the server share this one.
@@ -43,7 +46,7 @@ def add_group(name):
     """Store a group, and return the names of all and the thread."""
     Group.objects.create(name=name)
     names = Group.objects.order_by("name").values_list("name", flat=True)
-    return f"{threading.get_ident()} {' '.join(names)}"
+    return f"{threading.current_thread().name} {' '.join(names)}"
 
 
 @websocket

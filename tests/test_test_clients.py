@@ -13,6 +13,7 @@ from asgiref.sync import async_to_sync, sync_to_async
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import Group, User
 from django.core.exceptions import PermissionDenied, SynchronousOnlyOperation
+from django.core.signals import got_request_exception
 from django.http import HttpResponse
 from django.test import Client as DjangoClient, TestCase, TransactionTestCase
 from django.urls import path
@@ -163,6 +164,8 @@ def test_headers(serve):
         assert ask(socket) == ["Mozilla", "1", "192.0.2.1"]
     with client.websocket("/ws/", headers={"User-Agent": None}) as socket:
         assert ask(socket) == [None, None, "192.0.2.1"]
+    with client.websocket("/ws/", headers={"User-Agent": ""}) as socket:
+        assert ask(socket) == ["", None, "192.0.2.1"]
 
 
 @pytest.mark.parametrize(("secure", "uri"), [(False, "ws"), (True, "wss")])
@@ -408,24 +411,24 @@ def test_wrong_close_code(serve):
         assert socket.recv() == "still open"
 
 
-def test_view_sends_after_the_client_has_left(serve):
-    """A view that sends to a client that has left gets ConnectionClosed."""
+def test_sending_after_the_client_has_left():
+    """An application that sends to a client that has left gets OSError."""
     seen = []
 
-    @websocket
-    async def view(socket):
-        await socket.accept()
+    async def application(scope, receive, send):
+        await receive()
+        await send({"type": "websocket.accept"})
+        assert (await receive())["type"] == "websocket.disconnect"
+        # Whoever asks once more learns the same.
+        assert (await receive())["type"] == "websocket.disconnect"
         try:
-            while True:
-                await socket.send("tick")
-                await asyncio.sleep(0.01)
-        except ConnectionClosed as closed:
-            seen.append(closed.code)
+            await send({"type": "websocket.send", "text": "still there?"})
+        except OSError as error:
+            seen.append(str(error))
 
-    serve(view)
-    with Client().websocket("/ws/") as socket:
-        assert socket.recv() == "tick"
-    assert seen == [1000]
+    with Client(application=application).websocket("/ws/"):
+        pass
+    assert seen == ["The client has left."]
 
 
 # Failures
@@ -612,7 +615,7 @@ def test_timeout_of_the_handshake(serve):
     assert ended == [True]
 
 
-def test_view_does_not_end(serve):
+def test_view_does_not_end(urls):
     """A view that goes on after the block is shown and cancelled."""
     ended = []
 
@@ -626,14 +629,16 @@ def test_view_does_not_end(serve):
             finally:
                 ended.append(True)
 
-    serve(view)
-    with pytest.raises(TimeoutError) as raised:
-        with Client().websocket("/ws/", timeout=0.2):
-            pass
+    urls(path("ws/", view), path("echo/", echo))
+    # While another socket is open, which keeps the event loop.
+    with Client().websocket("/echo/"):
+        with pytest.raises(TimeoutError) as raised:
+            with Client().websocket("/ws/", timeout=0.2):
+                pass
+        assert ended == [True]
     text = str(raised.value)
     assert text.startswith("The view did not end within 0.2 seconds.\n")
     assert "in view\n    await asyncio.Event().wait()" in text
-    assert ended == [True]
 
 
 def test_view_that_cannot_be_cancelled(serve, settings_of_ours):
@@ -807,20 +812,28 @@ def test_sync_code_calls_async_code(serve):
 
 
 def test_nothing_is_left(serve):
-    """After the last socket there is no thread, and tasks of views have ended."""
-    tasks = []
+    """After the last socket there is no thread, no receiver and no task of a view."""
+    ended = []
+
+    async def background():
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await sync_to_async(ended.append)(True)
 
     @websocket
     async def view(socket):
-        tasks.append(asyncio.create_task(asyncio.sleep(3600)))
-        await socket.accept()
+        tasks.append(asyncio.create_task(background()))
+        await socket.send("")
 
+    tasks = []
     serve(view)
-    before = threading.enumerate()
-    with Client().websocket("/ws/"):
-        pass
-    assert threading.enumerate() == before
+    before = threading.enumerate(), list(got_request_exception.receivers)
+    with Client().websocket("/ws/") as socket:
+        socket.recv()
+    assert (threading.enumerate(), got_request_exception.receivers) == before
     assert tasks[0].cancelled()
+    assert ended == [True]
     assert async_to_sync(sync_to_async(threading.get_ident))() == threading.get_ident()
 
 

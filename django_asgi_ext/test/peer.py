@@ -19,6 +19,9 @@ _current: ContextVar[Peer | None] = ContextVar("django_asgi_ext_test", default=N
 # What follows on the last event of an application (RFC 6455, section 7.1.5).
 _OVER: Event = {"type": "websocket.close", "code": 1006}
 
+# How long a view may take to clean up when it is cancelled, in seconds.
+_PATIENCE = 0.1
+
 _DENIAL_BODY = "websocket.http.response.body"
 
 
@@ -73,9 +76,13 @@ class Peer:
         await asyncio.wait({self._task}, timeout=timeout)
         return self._task.done()
 
-    def cancel(self) -> None:
-        """End the application, whatever it does."""
+    async def cancel(self, timeout: float) -> None:
+        """End the application, whatever it does, within that many seconds."""
         self._task.cancel()
+        if not await self.wait(min(_PATIENCE, timeout)):
+            # A handler that gives its view some time does so once.
+            self._task.cancel()
+            await self.wait(timeout)
 
     def forget(self) -> None:
         """Note no more failures."""

@@ -188,8 +188,7 @@ class AsyncClientWebSocket:
         seconds = self.timeout if timeout is None else timeout
         if not await self._peer.wait(seconds):
             text = self._describe(f"The view did not end within {seconds:g} seconds.")
-            self._peer.cancel()
-            await self._peer.wait(seconds)
+            await self._peer.cancel(seconds)
             raise TimeoutError(text)
         failure = self._take_failure()
         if failure is not None:
