@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 from asgiref.sync import AsyncToSync, SyncToAsync
 from django.core.exceptions import SynchronousOnlyOperation
@@ -28,6 +28,8 @@ __tracebackhide__ = __unittest = True
 
 T = TypeVar("T")
 
+_Calls: TypeAlias = "queue.SimpleQueue[Callable[[], None]]"
+
 # How long the loop may take to end what was left running on it, in seconds.
 _END_TIMEOUT = 1.0
 
@@ -36,7 +38,7 @@ _executors = cast(
     "dict[asyncio.AbstractEventLoop, Executor]", AsyncToSync.loop_thread_executors
 )
 
-# How many have said so here.
+# How many users of sync_code_on() each has.
 _users: Counter[asyncio.AbstractEventLoop] = Counter()
 
 
@@ -78,12 +80,12 @@ class Background:
     def __init__(self) -> None:
         self.is_stuck = False
         self._users = 0
-        self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
 
     def enter(self) -> None:
         """Begin to use it, and start it if nobody does yet."""
         if not self._users:
             self._loop = asyncio.new_event_loop()
+            self._calls: _Calls = queue.SimpleQueue()
             _executors[self._loop] = _Caller(self._calls)
             self._thread = threading.Thread(
                 target=_serve,
@@ -106,7 +108,7 @@ class Background:
         finally:
             self._loop.call_soon_threadsafe(self._loop.stop)
             if not self.is_stuck:
-                self._thread.join()
+                self._thread.join(3 * _END_TIMEOUT)
             del _executors[self._loop]
 
     def run(self, coroutine: Coroutine[Any, Any, T], timeout: float) -> T:
@@ -141,7 +143,7 @@ class Background:
 class _Caller(Executor):
     """Runs calls on the thread that waits in Background.run()."""
 
-    def __init__(self, calls: queue.SimpleQueue[Callable[[], None]]) -> None:
+    def __init__(self, calls: _Calls) -> None:
         self._calls = calls
 
     def submit(

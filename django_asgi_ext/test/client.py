@@ -12,7 +12,8 @@ from django.test import client as django_client
 from django_asgi_ext.handler import ASGIHandler
 from django_asgi_ext.protocols import ASGIApplication
 from django_asgi_ext.test.handshake import make_scope
-from django_asgi_ext.test.sockets import AsyncClientWebSocket, ClientWebSocket
+from django_asgi_ext.test.sockets import AsyncClientWebSocket
+from django_asgi_ext.test.sync_sockets import ClientWebSocket
 
 if TYPE_CHECKING:
     from django.test.client import AsyncClient as _AsyncClient

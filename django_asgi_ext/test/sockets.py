@@ -1,22 +1,17 @@
-"""The sockets that test clients open."""
+"""The socket that an AsyncClient opens."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Coroutine
 from contextlib import ExitStack
 from http.cookies import SimpleCookie
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, Self
 
 from django_asgi_ext.exceptions import ConnectionClosed, InvalidState
 from django_asgi_ext.protocols import ASGIApplication, Event, Scope
-from django_asgi_ext.test.background import (
-    Background,
-    background,
-    sync_code_on_one_thread,
-)
+from django_asgi_ext.test.background import sync_code_on_one_thread
 from django_asgi_ext.test.denial import HandshakeDenied, read_cookies, read_response
 from django_asgi_ext.test.peer import Peer
 from django_asgi_ext.test.transcript import shorten
@@ -25,18 +20,13 @@ from django_asgi_ext.websockets.state import check_close
 # What a test did shows it better than this: to pytest, and to unittest.
 __tracebackhide__ = __unittest = True
 
-T = TypeVar("T")
-
 # How long nothing must come, in seconds.
-_SILENCE = 0.1
+SILENCE = 0.1
 
-# How long an event loop may be busy before it counts as stuck, in seconds.
-_MARGIN = 2.0
-
-_NOT_OPEN = "The socket is open inside of the block only: with client.websocket(...)."
+NOT_OPEN = "The socket is open inside of the block only: with client.websocket(...)."
 
 
-class _Client(Protocol):
+class OwningClient(Protocol):
     """What a socket needs of the client that opens it."""
 
     cookies: SimpleCookie
@@ -57,12 +47,14 @@ class AsyncClientWebSocket:
     raises its exception, at the latest the end of the block.
     """
 
-    def __init__(self, client: _Client, scope: Scope, timeout: float) -> None:
+    def __init__(self, client: OwningClient, scope: Scope, timeout: float) -> None:
         self.subprotocol: str | None = None
         # Those that the accept has set.
         self.cookies: SimpleCookie = SimpleCookie()
         self.timeout = timeout
         self._client = client
+        # Here, where the middleware may be loaded, and not on the event loop.
+        self._application = client.application
         self._scope = scope
         self._begun: Peer | None = None
         self._resources = ExitStack()
@@ -73,7 +65,7 @@ class AsyncClientWebSocket:
 
         Raise HandshakeDenied if the answer is not 101.
         """
-        self._begun = peer = Peer(self._client.application, self._scope)
+        self._begun = peer = Peer(self._application, self._scope)
         self._resources.enter_context(sync_code_on_one_thread())
         self._resources.callback(peer.forget)
         peer.start()
@@ -95,14 +87,15 @@ class AsyncClientWebSocket:
         except Exception as problem:
             if error is None:
                 raise
-            error.add_note(f"And at the end of the block: {problem!r}")
+            name = type(problem).__name__
+            error.add_note(f"And at the end of the block, {name}: {problem}")
         finally:
             self._resources.close()
 
     @property
     def _peer(self) -> Peer:
         if self._begun is None:
-            raise InvalidState(_NOT_OPEN)
+            raise InvalidState(NOT_OPEN)
         return self._begun
 
     @property
@@ -158,7 +151,7 @@ class AsyncClientWebSocket:
         """Return the value in the next message; raise ValueError if it is no JSON."""
         return json.loads(await self.recv(timeout))
 
-    async def recv_nothing(self, timeout: float = _SILENCE) -> None:
+    async def recv_nothing(self, timeout: float = SILENCE) -> None:
         """
         Wait for that many seconds and see to it that no message comes.
 
@@ -247,132 +240,3 @@ class AsyncClientWebSocket:
         path, stacks = self._peer.scope["path"], self._peer.stacks()
         text = f"{problem}\n\n{path}, after seconds:\n{self._peer.transcript}"
         return f"{text}\n\nThe view waits in:\n{stacks}" if stacks else text
-
-
-class ClientWebSocket:
-    """
-    A WebSocket as its client sees it (RFC 6455), open inside of ``with``.
-
-    It is an AsyncClientWebSocket without the await. The view runs on an event loop
-    in another thread; its synchronous code, as the ORM, runs on the thread of the
-    test, while that waits in a method of a socket and not in between.
-    """
-
-    def __init__(self, client: _Client, scope: Scope, timeout: float) -> None:
-        self._socket = AsyncClientWebSocket(client, scope, timeout)
-        self._background: Background | None = None
-
-    def __enter__(self) -> Self:
-        """
-        Open the connection.
-
-        Raise HandshakeDenied if the answer is not 101.
-        """
-        self._background = background()
-        self._background.enter()
-        try:
-            self._run(self._socket.__aenter__())
-        except BaseException:
-            self._leave()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        try:
-            if self._background is not None and not self._background.is_stuck:
-                self._run(self._socket.__aexit__(kind, error, traceback))
-        finally:
-            self._leave()
-
-    @property
-    def subprotocol(self) -> str | None:
-        """The subprotocol that was agreed on."""
-        return self._socket.subprotocol
-
-    @property
-    def cookies(self) -> SimpleCookie:
-        """The cookies that the accept has set; the client has them too."""
-        return self._socket.cookies
-
-    @property
-    def close_code(self) -> int | None:
-        """The code of whoever closed first (RFC 6455, 7.1.5), None before."""
-        return self._socket.close_code
-
-    @property
-    def close_reason(self) -> str:
-        """The reason of whoever closed first (RFC 6455, 7.1.6), "" without one."""
-        return self._socket.close_reason
-
-    def send(self, message: str | bytes) -> None:
-        """
-        Send a message: str as text, bytes as binary. It waits for nothing.
-
-        Raise ConnectionClosed if the connection is closed.
-        """
-        self._run(self._socket.send(message))
-
-    def recv(self, timeout: float | None = None) -> str | bytes:
-        """
-        Return the next message: str for text, bytes for binary.
-
-        Raise ConnectionClosed if there is none because the connection is closed.
-        """
-        return self._run(self._socket.recv(timeout), timeout)
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> str | bytes:
-        """Return the next message; end the iteration when the view has closed."""
-        try:
-            return self.recv()
-        except ConnectionClosed:
-            raise StopIteration from None
-
-    def send_json(self, value: object) -> None:
-        """Send a value as JSON in a text message, encoded as the client's requests."""
-        self._run(self._socket.send_json(value))
-
-    def recv_json(self, timeout: float | None = None) -> Any:
-        """Return the value in the next message; raise ValueError if it is no JSON."""
-        return self._run(self._socket.recv_json(timeout), timeout)
-
-    def recv_nothing(self, timeout: float = _SILENCE) -> None:
-        """
-        Wait for that many seconds and see to it that no message comes.
-
-        Raise AssertionError if one does, and ConnectionClosed if the view closes.
-        """
-        self._run(self._socket.recv_nothing(timeout), timeout)
-
-    def close(
-        self, code: int = 1000, reason: str = "", timeout: float | None = None
-    ) -> None:
-        """
-        Close the connection unless the view has, and wait for the view to end.
-
-        Raise what the view raised, and ValueError for a code that must not be sent
-        (RFC 6455, section 7.4).
-        """
-        self._run(self._socket.close(code, reason, timeout), timeout)
-
-    def _run(
-        self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None
-    ) -> T:
-        if self._background is None:
-            coroutine.close()
-            raise InvalidState(_NOT_OPEN)
-        # A view that is stuck is waited for twice, before and after it is cancelled.
-        seconds = self._socket.timeout if timeout is None else timeout
-        return self._background.run(coroutine, 2 * seconds + _MARGIN)
-
-    def _leave(self) -> None:
-        if self._background is not None:
-            left, self._background = self._background, None
-            left.leave()
