@@ -168,7 +168,8 @@ async def test_timeout(serve, test):
 
     serve(view)
     with pytest.raises(TimeoutError) as raised:
-        async with AsyncClient().websocket("/ws/", timeout=0.2) as socket:
+        async with AsyncClient().websocket("/ws/") as socket:
+            socket.timeout = 0.2
             if test == "receives":
                 await socket.send("")
                 await socket.recv()

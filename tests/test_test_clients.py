@@ -594,8 +594,8 @@ def test_timeout_of_the_socket(serve):
     with Client().websocket("/ws/", timeout=2) as socket:
         with pytest.raises(TimeoutError, match=r"^No message came within 0\.1 seconds"):
             socket.recv(timeout=0.1)
-    with Client().websocket("/ws/", timeout=0.1) as socket:
-        with pytest.raises(TimeoutError, match=r"^No message came within 0\.1 seconds"):
+        socket.timeout = 0.2
+        with pytest.raises(TimeoutError, match=r"^No message came within 0\.2 seconds"):
             socket.recv()
 
 
@@ -638,8 +638,8 @@ def test_view_does_not_end(urls):
     # While another socket is open, which keeps the event loop.
     with Client().websocket("/echo/"):
         with pytest.raises(TimeoutError) as raised:
-            with Client().websocket("/ws/", timeout=0.2):
-                pass
+            with Client().websocket("/ws/") as socket:
+                socket.timeout = 0.2
         assert ended == [True]
     text = str(raised.value)
     assert text.startswith("The view did not end within 0.2 seconds.\n")
@@ -664,8 +664,8 @@ def test_view_that_cannot_be_cancelled(serve, settings_of_ours):
     with pytest.raises(
         TimeoutError, match=r"^The view did not end within 0\.1 seconds"
     ):
-        with Client().websocket("/ws/", timeout=0.1):
-            pass
+        with Client().websocket("/ws/") as socket:
+            socket.timeout = 0.1
     assert time.monotonic() < patience
 
 
@@ -681,7 +681,8 @@ def test_view_blocks_the_loop(serve):
     serve(view)
     try:
         with pytest.raises(TimeoutError) as raised:
-            with Client().websocket("/ws/", timeout=0.1) as socket:
+            with Client().websocket("/ws/") as socket:
+                socket.timeout = 0.1
                 socket.send("")
                 socket.recv()
         # Others are not concerned.

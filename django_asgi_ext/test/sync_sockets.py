@@ -67,6 +67,15 @@ class ClientWebSocket:
             self._leave()
 
     @property
+    def timeout(self) -> float:
+        """How long a wait may take that has no timeout of its own, in seconds."""
+        return self._socket.timeout
+
+    @timeout.setter
+    def timeout(self, seconds: float) -> None:
+        self._socket.timeout = seconds
+
+    @property
     def subprotocol(self) -> str | None:
         """The subprotocol that was agreed on."""
         return self._socket.subprotocol
