@@ -61,6 +61,14 @@ def urls():
 
 
 @pytest.fixture
+def serve(urls):
+    """Put a view at /ws/."""
+    from django.urls import path
+
+    return lambda view: urls(path("ws/", view))
+
+
+@pytest.fixture
 def settings_of_ours(urls):
     """Set keys of ASGI_EXT for this test."""
     # After the URLconf, which began before: what ends last must have begun first.

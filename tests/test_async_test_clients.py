@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import unittest
 
 import django
 import pytest
@@ -13,25 +12,10 @@ from django.http import HttpResponse
 from django.test import TestCase
 from django.urls import path
 from project.databases import in_a_thread
+from talking import echo, run
 
 from django_asgi_ext import ConnectionClosed, InvalidState, websocket
 from django_asgi_ext.test import AsyncClient, HandshakeDenied
-
-
-@websocket(subprotocols=["echo.v1"])
-async def echo(socket):
-    async for message in socket:
-        await socket.send(message)
-
-
-@pytest.fixture
-def serve(urls):
-    """Put a view at /ws/."""
-
-    def use(view):
-        urls(path("ws/", view))
-
-    return use
 
 
 async def test_messages(serve):
@@ -236,8 +220,5 @@ def test_test_case(serve):
             self.assertEqual(await sync_to_async(Group.objects.count)(), 2)
 
     serve(view)
-    result = unittest.TestResult()
-    in_a_thread(unittest.TestSuite([Case("test")]).run, result)
-    assert result.testsRun == 1
-    assert not result.errors + result.failures, result.errors + result.failures
+    run(Case)
     assert in_a_thread(Group.objects.count) == 0
