@@ -9,10 +9,12 @@ from urllib.request import ProxyHandler, build_opener
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.conf import settings
 from django.contrib.auth.models import Group
 from django.core.management import call_command
 from django.db import connection
 from django.http import HttpResponse
+from django.test import override_settings
 from django.urls import path
 from project.databases import default_database, in_a_thread
 from websockets.exceptions import ConnectionClosed
@@ -115,6 +117,26 @@ def test_does_not_start():
     with pytest.raises(URLError) as raised:
         get(server.url)
     assert isinstance(raised.value.reason, ConnectionRefusedError)
+
+
+# As above.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_static_files(urls, tmp_path):
+    """Static files are served if the project has the app for them."""
+    (tmp_path / "page.txt").write_text("static")
+    with override_settings(
+        INSTALLED_APPS=[*settings.INSTALLED_APPS, "django.contrib.staticfiles"],
+        STATICFILES_DIRS=[str(tmp_path)],
+        STATIC_URL="/static/",
+    ):
+        server = LiveServer(project())
+        server.start()
+        try:
+            assert get(server.url + "/static/page.txt") == "static"
+        finally:
+            server.stop()
+    # For the mark.
+    gc.collect()
 
 
 def test_lifespan(urls):
