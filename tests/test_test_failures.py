@@ -150,6 +150,7 @@ def test_timeout(serve):
     """The error of a wait has what passed, and where the view is."""
     serve(silent)
     with Client().websocket("/ws/") as socket:
+        socket.send("")
         socket.send("x" * 100)
         with pytest.raises(TimeoutError) as raised:
             socket.recv(timeout=0.2)
@@ -163,6 +164,7 @@ def test_timeout(serve):
     ]
     assert lines[4].startswith("<- websocket.accept headers=[")
     assert lines[5:] == [
+        "-> websocket.receive text=''",
         f"-> websocket.receive text='{'x' * 27}...{'x' * 28}'",
         "",
     ]

@@ -52,6 +52,11 @@ def shorten(event: Event) -> str:
     values = (
         f"{name}={_short.repr(value)}"
         for name, value in event.items()
-        if name != "type" and value not in (None, "", [])
+        if name != "type" and (value or _is_message(name, value))
     )
     return " ".join((event["type"], *values))
+
+
+def _is_message(name: str, value: object) -> bool:
+    # An empty one is one too.
+    return name in ("text", "bytes") and value is not None
