@@ -49,16 +49,20 @@ async def test_async(async_websocket_client):
 """
 
 
+def plugin_options():
+    """Return what makes pytest load the plugin."""
+    installed = [entry.value for entry in entry_points(group="pytest11")]
+    # In a checkout that is not installed nobody has told pytest.
+    return [] if PLUGIN in installed else ["-p", PLUGIN]
+
+
 def test_fixtures(tmp_path):
     """The fixtures are there for tests of a project, without any more words."""
     (tmp_path / "test_project.py").write_text(TESTS)
-    installed = [entry.value for entry in entry_points(group="pytest11")]
-    # In a checkout that is not installed nobody has told pytest.
-    arguments = [] if PLUGIN in installed else ["-p", PLUGIN]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     environment.pop("DJANGO_SETTINGS_MODULE", None)
     tests = subprocess.run(
-        [sys.executable, "-m", "pytest", "-o", "asyncio_mode=auto", *arguments],
+        [sys.executable, "-m", "pytest", "-o", "asyncio_mode=auto", *plugin_options()],
         cwd=tmp_path,
         env=environment,
         capture_output=True,

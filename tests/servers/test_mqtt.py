@@ -16,10 +16,11 @@ from urllib.request import urlopen
 import django
 import pytest
 from browser import require
+from documents import blocks
 from serving import Server, free_port
 from websockets.sync.client import connect
 
-PAGE = Path(__file__).parents[2] / "docs" / "mqtt.md"
+PAGE = "docs/mqtt.md"
 
 # With the scripts of this Python, and where Debian has its daemons.
 PATH = os.pathsep.join(
@@ -38,16 +39,11 @@ application = get_asgi_application(lifespan=lifespan)
 """
 
 
-def blocks(language):
-    """Return the page's blocks of code in a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE.read_text(), re.M | re.S)
-
-
 def command(name, port):
     """Return the page's command line of a program, with a port for the broker's."""
     (line,) = [
         line
-        for block in blocks("sh")
+        for block in blocks(PAGE, "sh")
         for line in block.splitlines()
         if line.startswith(f"{name} ")
     ]
@@ -110,7 +106,9 @@ def project(programs, tmp_path_factory):
 
 def files(folder):
     """Return the files of the page, and others for what it says beside them."""
-    shown = {re.match(r"# (\S+)\n", block)[1]: block for block in blocks("python")}
+    shown = {
+        re.match(r"# (\S+)\n", block)[1]: block for block in blocks(PAGE, "python")
+    }
     in_settings = shown.pop("mysite/settings.py")
     unregistered, registration = shown["mysite/asgi.py"].split("\nfrom sensors.mqtt")
     assert "protocols.register" in registration

@@ -1,26 +1,43 @@
-"""The README: what it shows runs as written."""
+"""The README and the page on testing: what they show runs as written."""
 
 import asyncio
 import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from django.urls import path
+from documents import blocks
 from serving import Server
+from test_pytest_plugin import plugin_options
 from websockets.asyncio.client import connect
 
-README = Path(__file__).parents[2] / "README.md"
+PYTHON = [*blocks("README.md", "python"), *blocks("docs/testing.md", "python")]
 
 
-def blocks(language):
-    """Return the README's blocks of code in a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", README.read_text(), re.M | re.S)
+def run(folder, *arguments):
+    """Run Python there; return what it writes once it has succeeded."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "NO_PROXY": "127.0.0.1",
+    }
+    environment.pop("DJANGO_SETTINGS_MODULE", None)
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=50,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
 
 
-@pytest.mark.parametrize("block", blocks("python"))
+@pytest.mark.parametrize("block", PYTHON)
 def test_python_compiles(block):
     """Every block of Python is Python."""
     compile(block, "README.md", "exec")
@@ -28,18 +45,11 @@ def test_python_compiles(block):
 
 @pytest.fixture
 def project(tmp_path):
-    """Put the files of the README into a new project."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    environment.pop("DJANGO_SETTINGS_MODULE", None)
+    """Put the files of the pages into a new project."""
     for arguments in (["startproject", "mysite", "."], ["startapp", "chat"]):
-        subprocess.run(
-            [sys.executable, "-m", "django", *arguments],
-            cwd=tmp_path,
-            env=environment,
-            check=True,
-        )
+        run(tmp_path, "-m", "django", *arguments)
     written = set()
-    for block in blocks("python"):
+    for block in PYTHON:
         name = re.match(r"# (\w+/\w+\.py)\n", block)
         if name is not None:
             (tmp_path / name[1]).write_text(block)
@@ -50,28 +60,23 @@ def project(tmp_path):
         "mysite/urls.py",
         "chat/tests.py",
         "chat/test_live.py",
+        "chat/test_members.py",
     }
     return tmp_path
 
 
 def test_tests(project):
-    """The tests of the README pass in a new project."""
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(sys.path),
-        "NO_PROXY": "127.0.0.1",
-    }
-    environment.pop("DJANGO_SETTINGS_MODULE", None)
-    tests = subprocess.run(
-        [sys.executable, "manage.py", "test"],
-        cwd=project,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=50,
-    )
-    assert tests.returncode == 0, tests.stderr
-    assert "Ran 4 tests" in tests.stderr
+    """The tests of the pages pass in a new project."""
+    (project / "chat/test_members.py").unlink()
+    assert "Ran 4 tests" in run(project, "manage.py", "test")
+
+
+def test_tests_below_pytest(project):
+    """The tests of the pages pass in a new project below pytest-django."""
+    pytest.importorskip("pytest_django", reason="pip install pytest-django")
+    files = ["chat/tests.py", "chat/test_live.py", "chat/test_members.py"]
+    options = ["--ds=mysite.settings", *plugin_options()]
+    assert "5 passed" in run(project, "-m", "pytest", *options, *files)
 
 
 async def test_quick_start(project):
@@ -93,7 +98,7 @@ async def test_quick_start(project):
 
 async def test_class_based_view(request, capsys):
     """The class of the README echoes and counts."""
-    (block,) = [block for block in blocks("python") if "class Echo" in block]
+    (block,) = [block for block in PYTHON if "class Echo" in block]
     namespace = {}
     exec(block, namespace)
     # By name, for connect() is the client's here.
@@ -110,7 +115,7 @@ async def test_class_based_view(request, capsys):
 async def test_async_test(urls):
     """The async test of the README passes."""
     namespace = {"__name__": "chat"}
-    for block in blocks("python"):
+    for block in PYTHON:
         if block.startswith("# chat/views.py") or "import AsyncClient" in block:
             exec(block, namespace)
     urls(path("ws/chat/<slug:room>/", namespace["chat"]))
