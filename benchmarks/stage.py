@@ -9,7 +9,7 @@ from crowd import Peer
 from observed_server import observed
 from side_by_side import Competitor
 
-PATH = "/work/"
+PATH = "/tasks/"
 
 OURS = Competitor("django_asgi_ext", "django_asgi_ext", PATH, "django_asgi_ext")
 BARE = Competitor("bare ASGI", "bare", PATH)

@@ -39,7 +39,7 @@ application = ProtocolTypeRouter(
                     [
                         path("hello/", HelloConsumer.as_asgi()),
                         path("echo/", EchoConsumer.as_asgi()),
-                        path("work/", WorkConsumer.as_asgi()),
+                        path("tasks/", WorkConsumer.as_asgi()),
                     ]
                 )
             )

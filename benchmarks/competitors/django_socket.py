@@ -24,7 +24,7 @@ async def echo(socket):
         await socket.send(message.text)
 
 
-@ws("work/")
+@ws("tasks/")
 async def work(socket):
     async for message in socket:
         await socket.send(await answer(message.text, socket.user, sync_to_async))

@@ -36,5 +36,5 @@ urlpatterns = [
     path("hello/", hello),
     path("echo/", echo),
     path("echo-recv/", echo_recv),
-    path("work/", work),
+    path("tasks/", work),
 ]

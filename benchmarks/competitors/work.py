@@ -1,4 +1,4 @@
-"""What the views at /work/ do with a message: echo it, or work in the database."""
+"""What the views at /tasks/ do with a message: echo it, or work in the database."""
 
 from django.contrib.auth import get_user_model
 from django.db import connection

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.views import View
 
-from django_asgi_ext.websockets.options import find_options, view_name
+from django_asgi_ext.websockets.options import find_options, layers, view_name
 from django_asgi_ext.websockets.views import WebSocketView
 
 
@@ -53,13 +53,14 @@ def _urls_below(
         elif isinstance(entry, URLPattern):
             options = find_options(entry.callback)
             if options is not None:
+                *decorators, view = _layers_to_websocket(entry.callback)
                 yield WebSocketURL(
                     path,
                     ":".join((*namespaces, entry.name)) if entry.name else "",
-                    view_name(_layers_to_websocket(entry.callback)[-1]),
+                    view_name(view),
                     options.subprotocols,
                     options.origins,
-                    tuple(_guards(entry.callback)),
+                    tuple(_guards(decorators, view)),
                 )
 
 
@@ -68,29 +69,13 @@ def _join(prefix: str, part: str) -> str:
     return prefix + part.removeprefix("^")
 
 
-def _layers(view: Any) -> Iterator[Any]:
-    """Yield a view and what is wrapped in it, the outermost first."""
-    while view is not None:
-        yield view
-        if isinstance(view, functools.partial):
-            view = view.func
-        else:
-            view = getattr(view, "__wrapped__", None)
-
-
 def _layers_to_websocket(view: Any) -> list[Any]:
     """Return a view and what is wrapped in it, to where it was made of @websocket."""
-    layers = []
-    for layer in _layers(view):
-        if find_options(layer) is None:
-            break
-        layers.append(layer)
-    return layers
-
-
-def _guards(view: Any) -> Iterator[str]:
     # functools.wraps() takes attributes over: the innermost is whose they are.
-    *decorators, innermost = _layers_to_websocket(view)
+    return list(takewhile(find_options, layers(view)))
+
+
+def _guards(decorators: list[Any], innermost: Any) -> Iterator[str]:
     for layer in decorators:
         name = _decorator(layer)
         if name is not None:
@@ -109,7 +94,8 @@ def _mixins(view_class: type[View]) -> Iterator[str]:
         if decorators is None:
             yield ancestor.__qualname__
         else:
-            for decorator in decorators if _is_iterable(decorators) else [decorators]:
+            several = isinstance(decorators, Iterable)
+            for decorator in decorators if several else [decorators]:
                 yield getattr(decorator, "__name__", repr(decorator))
 
 
@@ -130,7 +116,3 @@ def _closure(function: Any) -> dict[str, Any]:
     cells = getattr(function, "__closure__", None) or ()
     names = code.co_freevars if code is not None else ()
     return {name: cell.cell_contents for name, cell in zip(names, cells, strict=True)}
-
-
-def _is_iterable(value: object) -> bool:
-    return hasattr(value, "__iter__")

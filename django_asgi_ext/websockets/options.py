@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,15 +58,21 @@ def find_options(view: Any) -> WebSocketOptions | None:
 
     They are found through decorators that use functools.wraps, and partials.
     """
-    while view is not None:
-        options = getattr(view, "websocket_options", None)
+    for layer in layers(view):
+        options = getattr(layer, "websocket_options", None)
         if options is not None:
             return options  # type: ignore[no-any-return]
+    return None
+
+
+def layers(view: Any) -> Iterator[Any]:
+    """Yield a view and what is wrapped in it, the outermost first."""
+    while view is not None:
+        yield view
         if isinstance(view, functools.partial):
             view = view.func
         else:
             view = getattr(view, "__wrapped__", None)
-    return None
 
 
 def view_name(view: Any) -> str:
