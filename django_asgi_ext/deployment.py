@@ -54,10 +54,14 @@ def dangers(send: Send, scope: Scope) -> list[Danger]:
     for name, server in _SERVERS.items():
         if server.owns(send):
             return dangers_of(name, server.config_of(send), scope)
-    if isinstance(getattr(send, "__self__", None), asyncio.Queue):
-        # No server: asgiref's ApplicationCommunicator, with which views are tested.
-        return []
-    return [DANGERS[101]]
+    return [] if _is_of_a_test(send) else [DANGERS[101]]
+
+
+def _is_of_a_test(send: Send) -> bool:
+    # Of our clients, or of asgiref's ApplicationCommunicator.
+    return getattr(send, "__module__", None) == "django_asgi_ext.test.peer" or (
+        isinstance(getattr(send, "__self__", None), asyncio.Queue)
+    )
 
 
 def dangers_of(

@@ -20,6 +20,7 @@ from uvicorn.config import Config as UvicornConfig
 from django_asgi_ext import deployment, get_asgi_application
 from django_asgi_ext.checks import check_deployment
 from django_asgi_ext.deployment import DANGERS, dangers, dangers_of
+from django_asgi_ext.test import Client, HandshakeDenied
 
 DOCS = Path(__file__).parents[1] / "docs" / "deployment.md"
 QUIET = {"IDLE_TIMEOUT": 60, "MAX_CONNECTIONS": 100}
@@ -301,6 +302,14 @@ async def test_a_test_of_a_view_is_no_server(caplog):
     """A view that is tested with asgiref's communicator logs nothing."""
     peer = Peer(get_asgi_application(), websocket_scope("/nowhere/"))
     assert (await peer.denied())[0] == 404
+    assert not [r for r in caplog.records if r.name == "django_asgi_ext.deployment"]
+    assert deployment._has_warned
+
+
+def test_a_client_of_a_test_is_no_server(caplog):
+    """A view that is tested with the test client logs nothing."""
+    with pytest.raises(HandshakeDenied), Client().websocket("/nowhere/"):
+        pass
     assert not [r for r in caplog.records if r.name == "django_asgi_ext.deployment"]
     assert deployment._has_warned
 
