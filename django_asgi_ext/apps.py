@@ -5,7 +5,11 @@ from __future__ import annotations
 from django.apps import AppConfig
 from django.core import checks
 
-from django_asgi_ext.checks import check_deployment, check_settings
+from django_asgi_ext.checks import (
+    check_asgi_module,
+    check_deployment,
+    check_settings,
+)
 
 
 class ASGIExtConfig(AppConfig):
@@ -18,4 +22,5 @@ class ASGIExtConfig(AppConfig):
     def ready(self) -> None:
         """Register the system checks."""
         checks.register(check_settings)
+        checks.register(check_asgi_module)
         checks.register(check_deployment, "asgi_ext", checks.Tags.security, deploy=True)

@@ -1,4 +1,4 @@
-"""System checks: for the setting ASGI_EXT, and with --deploy for the servers."""
+"""System checks: for ASGI_EXT and asgi.py, and with --deploy for the servers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from django.core.checks import CheckMessage, Error, Warning
 
-from django_asgi_ext import conf, deployment
+from django_asgi_ext import asgi_module, conf, deployment
 
 
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
@@ -20,6 +20,20 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
     return [
         Error(problem.message, hint=problem.hint, id=f"asgi_ext.E{problem.number:03}")
         for problem in conf.problems()
+    ]
+
+
+def check_asgi_module(**kwargs: Any) -> list[CheckMessage]:
+    """Return a warning if the project's asgi.py still asks Django for its handler."""
+    module, name = conf.asgi_application().split(":")
+    if not asgi_module.is_made_by_django(module, name):
+        return []
+    return [
+        Warning(
+            f"{module}.{name} is made by django.core.asgi, which refuses WebSockets.",
+            hint="Write from django_asgi_ext import get_asgi_application there.",
+            id="asgi_ext.W020",
+        )
     ]
 
 

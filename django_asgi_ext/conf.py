@@ -135,6 +135,27 @@ def slow_call() -> float | None:
     return cast(float, _get("SLOW_CALL")) if settings.DEBUG else None
 
 
+def debug() -> bool:
+    """Return whether whoever connects is the developer."""
+    return bool(settings.DEBUG)
+
+
+def asgi_application() -> str:
+    """
+    Return where the ASGI application is, as servers take it: "mysite.asgi:application".
+
+    The setting of that name is known to Channels and daphne. Without it, it is beside
+    the WSGI application or the URLconf.
+    """
+    path = getattr(settings, "ASGI_APPLICATION", None)
+    if isinstance(path, str):
+        module, _, name = path.rpartition(".")
+        return f"{module}:{name}"
+    module = (settings.WSGI_APPLICATION or "").rpartition(".")[0]
+    package = (module or settings.ROOT_URLCONF).rpartition(".")[0]
+    return f"{package}.asgi:application" if package else "asgi:application"
+
+
 def threads() -> int:
     """Return how many worker threads a process has for WebSockets."""
     return cast(int, _get("THREADS"))

@@ -94,3 +94,13 @@ def connect(urls):
         return Peer(ASGIHandler(), websocket_scope(view_or_path, **scope))
 
     return make
+
+
+@pytest.fixture
+def project(monkeypatch, tmp_path):
+    """Write the asgi.py of a project "mysite" that can be imported."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "mysite").mkdir()
+    (tmp_path / "mysite/__init__.py").touch()
+    yield (tmp_path / "mysite/asgi.py").write_text
+    sys.modules.pop("mysite", None)
