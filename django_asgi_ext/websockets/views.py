@@ -14,8 +14,10 @@ from django.utils.decorators import classonlymethod
 from django.utils.log import log_response
 from django.views import View
 
+from django_asgi_ext import conf
 from django_asgi_ext.websockets import endings
 from django_asgi_ext.websockets.connection import WebSocket, printable
+from django_asgi_ext.websockets.not_upgraded import why_not_upgraded
 from django_asgi_ext.websockets.options import WebSocketOptions, find_options, view_name
 from django_asgi_ext.websockets.request import WebSocketRequest
 from django_asgi_ext.websockets.response import SwitchingProtocols
@@ -172,19 +174,14 @@ def _is_async(function: Any) -> bool:
 def upgrade_required(request: HttpRequest) -> HttpResponse:
     """Return 426 Upgrade Required (RFC 9110, sections 7.8 and 15.5.22)."""
     text = "This URL is for WebSocket connections."
-    if request.META.get("HTTP_UPGRADE", "").lower() == "websocket":
-        text = (
-            "This is an opening handshake of a WebSocket, but the server has passed "
-            "it on as plain HTTP. Run an ASGI server that speaks WebSocket, as "
-            "hypercorn; manage.py runserver does not."
-        )
-    response = HttpResponse(
-        f"{text}\n", status=426, content_type="text/plain; charset=utf-8"
-    )
+    why = why_not_upgraded(request)
+    # A peer learns nothing of servers and proxies.
+    body = f"{text}\n{why}\n" if why and conf.debug() else f"{text}\n"
+    response = HttpResponse(body, status=426, content_type="text/plain; charset=utf-8")
     log_response(
         "Upgrade Required: %s (%s)",
         printable(request.path),
-        text,
+        why or text,
         response=response,
         request=request,
     )
