@@ -526,8 +526,8 @@ async def test_decorator_without_wraps(connect, caplog):
     assert (await connect(hides(echo)).denied())[0] == 404
     with override_settings(DEBUG=True):
         _, _, body = await connect(hides(echo)).denied()
-    assert "hidden is no WebSocket view." in body
-    assert "It needs @websocket, and its decorators need functools.wraps()." in body
+    assert "hides.&lt;locals&gt;.hidden, which is no WebSocket view." in body
+    assert "If a decorator has made it, use functools.wraps() there;" in body
 
 
 async def test_partial(connect):

@@ -12,6 +12,7 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 import django
 import pytest
 from asgiref.sync import sync_to_async
+from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.signals import got_request_exception
@@ -139,24 +140,82 @@ async def generates(socket):
     yield
 
 
+async def lonely(*, room):
+    """Do nothing."""
+
+
+def made_sync(view):
+    return functools.wraps(view)(lambda *args: view(*args))
+
+
+NEEDS = "@websocket needs an async def, and"
+WRITE = "Write async def, below all decorators for views."
+
+
 @pytest.mark.parametrize(
-    "view, name",
+    "view, text",
     [
-        (plain, "test_views.plain"),
-        (generates, "test_views.generates"),
-        (PlainObject(), "<PlainObject>"),
-        (CallableObject, "test_views.CallableObject"),
-        (5, "5"),
+        (plain, f"{NEEDS} test_views.plain() is sync. {WRITE}"),
+        (functools.partial(plain), f"{NEEDS} test_views.plain() is sync. {WRITE}"),
+        (PlainObject(), f"{NEEDS} <PlainObject>() is sync. {WRITE}"),
+        (
+            generates,
+            f"{NEEDS} test_views.generates() yields. Write await socket.send(...) in "
+            "place of yield.",
+        ),
+        (
+            made_sync(talk),
+            f"{NEEDS} a decorator below it has made test_views.talk() a sync function. "
+            "Put that decorator above @websocket.",
+        ),
+        (
+            CallableObject,
+            f"{NEEDS} test_views.CallableObject is a class. Derive it from "
+            "WebSocketView and put CallableObject.as_view() into the URLconf.",
+        ),
+        ("ws/", f"{NEEDS} 'ws/' is a str. A path goes into path() in the URLconf."),
+        (5, f"{NEEDS} 5 is not one."),
+        (
+            lonely,
+            "@websocket gives test_views.lonely() a socket, and it takes none. Write "
+            "async def lonely(socket).",
+        ),
     ],
 )
-def test_not_async(view, name):
-    """What is not async fails at import, with the reason."""
+def test_no_function_for_a_socket(view, text):
+    """What is no async function that takes a socket fails at import."""
     for decorate in (websocket, websocket()):
         with pytest.raises(TypeError) as error:
             decorate(view)
-        assert str(error.value) == (
-            f"@websocket needs an async def, and {name} is not one. Put it "
-            "nearest to the function, below decorators that are made for views."
+        assert str(error.value) == text
+
+
+def test_function_without_a_signature():
+    """What does not tell its arguments is taken as it is."""
+
+    async def view(socket):
+        """Do nothing."""
+
+    view.__signature__ = "unknown"
+    websocket(view)
+
+
+async def test_login_required_below(connect, caplog):
+    """login_required below @websocket fails at import or, made async, at first use."""
+    try:
+        view = websocket(login_required(talk))
+    except TypeError as error:
+        assert str(error) == (
+            f"{NEEDS} a decorator below it has made test_views.talk() a sync function. "
+            "Put that decorator above @websocket."
+        )
+    else:
+        assert (await connect(view).denied())[0] == 500
+        (record,) = caplog.records
+        assert str(record.exc_info[1]) == (
+            "'WebSocket' object has no attribute 'auser'. The request has: "
+            "socket.request.auser. If a decorator asked for it, put that above "
+            "@websocket."
         )
 
 
@@ -423,8 +482,9 @@ async def test_handshake_on_a_page(connect, caplog, is_async):
     assert ran == []
     (record,) = caplog.records
     assert record.getMessage() == (
-        f"Not Found: /ws/ (test_views.{view.__qualname__} is no WebSocket view. "
-        "It needs @websocket, and its decorators need functools.wraps().)"
+        f"Not Found: /ws/ (The URL is that of test_views.{view.__qualname__}, which is "
+        "no WebSocket view. If a decorator has made it, use functools.wraps() there; "
+        "else put @websocket on it.)"
     )
 
 
@@ -526,13 +586,87 @@ async def test_class_accepts_itself(connect):
     await peer.leave()
 
 
-@pytest.mark.parametrize("name", ["connect", "receive", "disconnect"])
-def test_class_with_a_plain_method(name):
-    """A method that is not async fails when the URLconf is made."""
-    view = type("View", (WebSocketView,), {name: lambda self, *args: None})
+async def yields(self, *args):
+    yield
+
+
+async def takes_too_much(self, one, two):
+    """Do nothing."""
+
+
+@pytest.mark.parametrize(
+    "method, text",
+    [
+        (lambda self, *args: None, "View.{}() must be an async def."),
+        (
+            yields,
+            "View.{}() yields. Write await self.socket.send(...) in place of yield.",
+        ),
+        (
+            websocket(talk),
+            "View.{}() is no view of its own. Take @websocket away.",
+        ),
+        (
+            takes_too_much,
+            "View.{}() takes other arguments than it is called with. Write async def "
+            "{}({}); those of the URL are in self.kwargs.",
+        ),
+    ],
+)
+@pytest.mark.parametrize(
+    "name, arguments",
+    [("connect", "self"), ("receive", "self, message"), ("disconnect", "self, code")],
+)
+def test_class_with_a_wrong_method(name, arguments, method, text):
+    """A method that cannot be awaited as it is called fails in as_view()."""
+    view = type("View", (WebSocketView,), {name: method})
     with pytest.raises(TypeError) as error:
         view.as_view()
-    assert str(error.value) == f"View.{name}() must be an async def."
+    assert str(error.value) == text.format(name, name, arguments)
+
+
+def test_class_with_a_static_method():
+    """A method that is none of the instance's is called as it is."""
+
+    class View(WebSocketView):
+        @staticmethod
+        async def connect():
+            """Do nothing."""
+
+    View.as_view()
+
+
+async def test_class_whose_receive_returns(connect, caplog):
+    """What receive() returns is logged once for each connection."""
+
+    async def receive(self, message):
+        return message
+
+    view = type("View", (WebSocketView,), {"receive": receive})
+    peer = connect(view.as_view())
+    await peer.accepted()
+    for _ in range(3):
+        await peer.say("hello")
+    await peer.leave()
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize(
+    "name, text",
+    [
+        ("close", " The socket has: self.socket.close."),
+        ("user", " The socket has: self.socket.user."),
+        ("nothing", ""),
+        ("socket", ""),
+    ],
+)
+def test_attribute_of_a_class_that_is_missing(name, text):
+    """Who asks a WebSocketView for what its socket has is told where it is."""
+    with pytest.raises(AttributeError) as error:
+        getattr(WebSocketView(), name)
+    assert (
+        str(error.value) == f"'WebSocketView' object has no attribute '{name}'.{text}"
+    )
 
 
 def test_class_with_an_unknown_argument():
@@ -798,13 +932,30 @@ async def test_return_a_status_that_is_none(connect, caplog, status):
     )
 
 
-async def test_return_what_is_no_response(connect, caplog):
+class Awaitable:
+    def __await__(self):
+        """Wait for nothing."""
+
+    def __repr__(self):
+        return "<Awaitable>"
+
+
+@pytest.mark.parametrize(
+    "answer, remedy",
+    [
+        ("Hello", "Send it by await socket.send(...)."),
+        (b"Hello", "Send it by await socket.send(...)."),
+        ({"a": 1}, "Send it by await socket.send_json(...)."),
+        (Awaitable(), "Await it."),
+    ],
+)
+async def test_return_what_is_no_response(connect, caplog, answer, remedy):
     """A value that is no response is an error of the view."""
-    assert (await connect(returns(lambda request: "Hello")).denied())[0] == 500
+    assert (await connect(returns(lambda request: answer)).denied())[0] == 500
     (record,) = caplog.records
     assert str(record.exc_info[1]) == (
         "A WebSocket view returns an HttpResponse or None before it accepts, and "
-        "test_views.returns.<locals>.view returned 'Hello'."
+        f"test_views.returns.<locals>.view returned {answer!r}. {remedy}"
     )
 
 

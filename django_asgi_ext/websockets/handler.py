@@ -34,7 +34,7 @@ from django_asgi_ext.exceptions import InvalidJSON
 from django_asgi_ext.protocols import Receive, Scope, Send
 from django_asgi_ext.signals import emit, websocket_disconnected
 from django_asgi_ext.threads import Unit, WorkUnits, keep_transactions
-from django_asgi_ext.websockets import endings, origin
+from django_asgi_ext.websockets import endings, mistakes, origin
 from django_asgi_ext.websockets.connection import WebSocket, printable
 from django_asgi_ext.websockets.connections import connections
 from django_asgi_ext.websockets.options import WebSocketOptions, find_options, view_name
@@ -184,11 +184,7 @@ class WebSocketHandler(BaseHandler):
             await self._deny(socket, transport, answer)
             return
         if answer is not None:
-            logger.warning(
-                "%s returned %r after it had accepted. Nobody gets it.",
-                view_name(socket.request.view),
-                answer,
-            )
+            logger.warning(mistakes.answer_to_nobody(socket.request.view, answer))
         await transport.close(endings.NORMAL_CLOSURE, "")
 
     async def _deny(
@@ -317,11 +313,7 @@ class WebSocketHandler(BaseHandler):
             elif isinstance(answer, HttpResponseBase):
                 response = answer
             else:
-                name = view_name(request.view)
-                raise ValueError(
-                    "A WebSocket view returns an HttpResponse or None before it "
-                    f"accepts, and {name} returned {answer!r}."
-                )
+                raise ValueError(mistakes.no_response(request.view, answer))
         except Exception as error:
             response = self._response_for(request, error)
         if response.status_code >= 400:
@@ -377,11 +369,7 @@ class WebSocketHandler(BaseHandler):
 
 def _no_websocket_view(request: WebSocketRequest, *args: Any, **kwargs: Any) -> Any:
     """Answer a handshake for a view that would not know what to do with it."""
-    name = view_name(request.view)
-    hint = (
-        f"{name} is no WebSocket view. It needs @websocket, and its decorators "
-        "need functools.wraps()."
-    )
+    hint = mistakes.no_websocket_view(request.view)
     response = response_for_exception(request, Http404(hint))
     log_response(
         "Not Found: %s (%s)",

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from asgiref.sync import iscoroutinefunction
+
 from django_asgi_ext.websockets.response import is_token
 
 
@@ -75,8 +77,26 @@ def layers(view: Any) -> Iterator[Any]:
             view = getattr(view, "__wrapped__", None)
 
 
+def undecorated(view: Any) -> Any:
+    """Return what a view is made of, below its decorators."""
+    *_, innermost = layers(view)
+    return innermost
+
+
+def is_async(function: Any) -> bool:
+    """Return whether a call of something that is no class is to be awaited."""
+    if callable(function) and not isinstance(function, type):
+        return iscoroutinefunction(function) or iscoroutinefunction(function.__call__)
+    return False
+
+
 def view_name(view: Any) -> str:
     """Return the dotted path of a view, for a person to read."""
     view = getattr(view, "view_class", view)
     name = getattr(view, "__qualname__", None)
     return f"{view.__module__}.{name}" if name else repr(view)
+
+
+def function_name(function: Any) -> str:
+    """Return what follows "async def" where a function is written."""
+    return getattr(function, "__name__", "view")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Concatenate, ParamSpec, cast, overload
+from typing import TYPE_CHECKING, Any, Concatenate, NoReturn, ParamSpec, cast, overload
 
-from asgiref.sync import iscoroutinefunction
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
@@ -15,12 +15,19 @@ from django.utils.log import log_response
 from django.views import View
 
 from django_asgi_ext import conf
-from django_asgi_ext.websockets import endings
+from django_asgi_ext.websockets import endings, mistakes
 from django_asgi_ext.websockets.connection import WebSocket, printable
 from django_asgi_ext.websockets.not_upgraded import why_not_upgraded
-from django_asgi_ext.websockets.options import WebSocketOptions, find_options, view_name
+from django_asgi_ext.websockets.options import (
+    WebSocketOptions,
+    find_options,
+    is_async,
+    view_name,
+)
 from django_asgi_ext.websockets.request import WebSocketRequest
 from django_asgi_ext.websockets.response import SwitchingProtocols
+
+logger = logging.getLogger("django_asgi_ext.websocket")
 
 P = ParamSpec("P")
 
@@ -78,7 +85,7 @@ def websocket(
     stands in place of ASGI_EXT["MAX_MESSAGE_SIZE"]. With ``load_user`` off,
     socket.user and socket.session are left to be loaded by the function.
 
-    Raise TypeError if the function is not async.
+    Raise TypeError if the function is not async or takes no socket.
     """
     options = WebSocketOptions(
         tuple(subprotocols) if not isinstance(subprotocols, str) else subprotocols,  # type: ignore[arg-type]
@@ -104,14 +111,10 @@ def _make_view(
             f"{view_name(view)} is a class. Use {view.__name__}.as_view() in the "
             "URLconf; a method get() serves a page."
         )
-    if not _is_async(view):
-        raise TypeError(
-            f"@websocket needs an async def, and {view_name(view)} is not one. Put it "
-            "nearest to the function, below decorators that are made for views."
-        )
+    mistakes.check_function(view)
     if page is not None and not callable(page):
         raise TypeError(f"http must be a view, not {page!r}.")
-    serve = _async_view(view, page) if _is_async(page) else _sync_view(view, page)
+    serve = _async_view(view, page) if is_async(page) else _sync_view(view, page)
     _take_attributes(serve, view, page)
     functools.update_wrapper(serve, view, updated=())
     serve.websocket_options = options
@@ -165,12 +168,6 @@ def _attributes(function: Any) -> dict[str, Any]:
     }
 
 
-def _is_async(function: Any) -> bool:
-    if callable(function) and not isinstance(function, type):
-        return iscoroutinefunction(function) or iscoroutinefunction(function.__call__)
-    return False
-
-
 def upgrade_required(request: HttpRequest) -> HttpResponse:
     """Return 426 Upgrade Required (RFC 9110, sections 7.8 and 15.5.22)."""
     text = "This URL is for WebSocket connections."
@@ -219,11 +216,12 @@ class WebSocketView(View):
         """
         Return the view for a URLconf.
 
-        Raise TypeError if connect(), receive() or disconnect() is not async.
+        Raise TypeError if connect(), receive() or disconnect() is not async, or
+        cannot be called as WebSocketView does.
         """
-        for name in ("connect", "receive", "disconnect"):
-            if not _is_async(getattr(cls, name)):
-                raise TypeError(f"{cls.__qualname__}.{name}() must be an async def.")
+        mistakes.check_method(cls, "connect", [])
+        mistakes.check_method(cls, "receive", ["message"])
+        mistakes.check_method(cls, "disconnect", ["code"])
         view: Any = super().as_view(**initkwargs)
         # Without a page nothing is done but to answer 426.
         view.csrf_exempt = getattr(view, "csrf_exempt", not _has_page(cls))
@@ -246,6 +244,15 @@ class WebSocketView(View):
         # as_view() is async if the methods for pages are.
         return _soon(response) if getattr(self, "view_is_async", False) else response
 
+    if not TYPE_CHECKING:
+        as_asgi = mistakes.NoASGI()
+
+        def __getattr__(self, name: str) -> NoReturn:
+            text = f"'{type(self).__name__}' object has no attribute '{name}'."
+            if hasattr(WebSocket, name):
+                text += f" The socket has: self.socket.{name}."
+            raise AttributeError(text)
+
     async def connect(self) -> HttpResponseBase | None:
         """
         Begin. The handshake is accepted after it, unless it has been already.
@@ -265,13 +272,17 @@ class WebSocketView(View):
         self, socket: WebSocket, *args: Any, **kwargs: Any
     ) -> HttpResponseBase | None:
         self.socket = socket
-        code = endings.NORMAL_CLOSURE
+        code, is_told = endings.NORMAL_CLOSURE, False
         try:
             response = await self.connect()
             if response is not None:
                 return response
+            receive: Any = self.receive
             async for message in socket:
-                await self.receive(message)
+                answer = await receive(message)
+                if answer is not None and not is_told:
+                    is_told = True
+                    logger.warning(mistakes.answer_to_nobody(self.receive, answer))
         except BaseException as error:
             code = endings.close_code_for(error)
             raise
