@@ -38,6 +38,7 @@ from django_asgi_ext.websockets import endings, mistakes, origin
 from django_asgi_ext.websockets.connection import WebSocket, printable
 from django_asgi_ext.websockets.connections import connections
 from django_asgi_ext.websockets.options import WebSocketOptions, find_options, view_name
+from django_asgi_ext.websockets.remedies import add_remedy
 from django_asgi_ext.websockets.request import WebSocketRequest, script_prefix
 from django_asgi_ext.websockets.response import (
     Denial,
@@ -169,6 +170,7 @@ class WebSocketHandler(BaseHandler):
     async def _after_failure(
         self, socket: WebSocket, transport: Transport, error: Exception
     ) -> None:
+        add_remedy(error, socket.request)
         failure = endings.without_closed(error)
         if transport.state is State.CONNECTING:
             await self._deny(socket, transport, error)
