@@ -99,7 +99,8 @@ async def test_accept_once(talk):
     peer = talk(view)
     await peer.accepted()
     assert await peer.outcome == (
-        "InvalidState: Cannot accept: the opening handshake is over."
+        "InvalidState: Cannot accept: the opening handshake is over. Call accept() "
+        "before recv(), send() and async for, which accept too."
     )
     await peer.closed()
 
@@ -829,6 +830,11 @@ async def test_max_connections(connect, settings_of_ours):
     ("name", "text"),
     [
         ("nothing", "'WebSocket' object has no attribute 'nothing'."),
+        (
+            "receive_json",
+            "'WebSocket' object has no attribute 'receive_json'. Here it is: await "
+            "socket.recv_json().",
+        ),
         (
             "META",
             "'WebSocket' object has no attribute 'META'. The request has: "

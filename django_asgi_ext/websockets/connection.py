@@ -7,7 +7,7 @@ import json
 import logging
 from asyncio import current_task
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from django.core.serializers.json import DjangoJSONEncoder
 
@@ -16,6 +16,7 @@ from django_asgi_ext.exceptions import ConnectionClosed, InvalidJSON, InvalidSta
 from django_asgi_ext.signals import emit, websocket_connected
 from django_asgi_ext.threads import Unit
 from django_asgi_ext.websockets.endings import MESSAGE_TOO_BIG
+from django_asgi_ext.websockets.habits import Habits
 from django_asgi_ext.websockets.inbox import Interrupted
 from django_asgi_ext.websockets.options import WebSocketOptions
 from django_asgi_ext.websockets.request import WebSocketRequest
@@ -30,20 +31,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("django_asgi_ext.websocket")
 
-# What sets the attributes of a request that the socket has too.
-_MIDDLEWARE = {
-    "session": "django.contrib.sessions.middleware.SessionMiddleware",
-    "user": "django.contrib.auth.middleware.AuthenticationMiddleware",
-}
-
-
 # After how many messages other tasks run, less 1: a power of two, less 1. A server's
 # send() need not wait for anything, above all once the peer is gone: then nobody
 # else would run, nor the view ever learn of it.
 _BREATHE_MASK = 127
 
 
-class WebSocket:
+class WebSocket(Habits):
     """
     One connection, seen from the server (RFC 6455).
 
@@ -76,22 +70,7 @@ class WebSocket:
         self._connected_at: float | None = None
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.path} {self._transport.state.value}>"
-
-    def __getattr__(self, name: str) -> NoReturn:
-        text = f"'{type(self).__name__}' object has no attribute '{name}'."
-        if name in _MIDDLEWARE:
-            text = (
-                f"socket.{name} needs a middleware that sets request.{name}, as "
-                f"{_MIDDLEWARE[name]}."
-            )
-        # Not through self.request, which may be what is missing.
-        elif hasattr(self.__dict__.get("request"), name):
-            text += (
-                f" The request has: socket.request.{name}. If a decorator asked for "
-                "it, put that above @websocket."
-            )
-        raise AttributeError(text)
+        return f"<WebSocket {self.path} {self._transport.state.value}>"
 
     @property
     def _offered(self) -> Sequence[str]:
@@ -170,7 +149,10 @@ class WebSocket:
         not allowed, and ConnectionClosed if the peer is gone.
         """
         if self._connected_at is not None or self._accepting is not None:
-            raise InvalidState("Cannot accept: the opening handshake is over.")
+            raise InvalidState(
+                "Cannot accept: the opening handshake is over. Call accept() before "
+                "recv(), send() and async for, which accept too."
+            )
         if subprotocol is None:
             subprotocol = self.subprotocol
         elif subprotocol not in self._offered:
@@ -194,7 +176,7 @@ class WebSocket:
         self._transport.open()
         self.upgrade_headers = []
         logger.info("WebSocket CONNECT %s", printable(self.path))
-        await emit(websocket_connected, sender=type(self), socket=self)
+        await emit(websocket_connected, sender=WebSocket, socket=self)
 
     def recv(self) -> Coroutine[Any, Any, str | bytes]:
         """

@@ -50,6 +50,7 @@ from django_asgi_ext.websockets.response import (
 from django_asgi_ext.websockets.running import RunningView
 from django_asgi_ext.websockets.state import State
 from django_asgi_ext.websockets.transport import Transport
+from django_asgi_ext.websockets.unawaited import WatchedWebSocket
 
 logger = logging.getLogger("django_asgi_ext.websocket")
 request_logger = logging.getLogger("django.request")
@@ -135,7 +136,8 @@ class WebSocketHandler(BaseHandler):
         name = sys.intern(view_name(request.view))
         unit.owner = name
         options = find_options(request.view) or WebSocketOptions()
-        socket = WebSocket(request, transport, options, headers, unit)
+        make_socket = WatchedWebSocket if conf.debug() else WebSocket
+        socket = make_socket(request, transport, options, headers, unit)
         view = functools.partial(
             response.view, socket, *response.args, **response.kwargs
         )
