@@ -80,13 +80,13 @@ async def test_cookies(urls):
 
 
 @pytest.fixture
-async def ada():
-    user = await sync_to_async(User.objects.create_user)("ada", password="lovelace")
+async def grace():
+    user = await sync_to_async(User.objects.create_user)("grace", password="hopper")
     yield user
     await sync_to_async(user.delete)()
 
 
-async def test_login(serve, ada):
+async def test_login(serve, grace):
     """Who logs in through the client is the user of its sockets, on every Django."""
 
     @websocket
@@ -100,12 +100,12 @@ async def test_login(serve, ada):
     serve(view)
     client = AsyncClient()
     assert await name() == ""
-    await client.aforce_login(ada)
-    assert await name() == "ada"
+    await client.aforce_login(grace)
+    assert await name() == "grace"
     await client.alogout()
     assert await name() == ""
-    assert await client.alogin(username="ada", password="lovelace")
-    assert await name() == "ada"
+    assert await client.alogin(username="grace", password="hopper")
+    assert await name() == "grace"
     await client.alogout()
 
 

@@ -241,7 +241,7 @@ async def test_idle_before_the_accept(connect, settings_of_ours):
 @pytest.mark.parametrize("who", ["peer", "view"])
 async def test_connection_in_use(connect, settings_of_ours, who):
     """A connection over which something goes, either way, is not idle."""
-    settings_of_ours(IDLE_TIMEOUT=0.3)
+    settings_of_ours(IDLE_TIMEOUT=1)
 
     @websocket
     async def view(socket):
@@ -250,8 +250,8 @@ async def test_connection_in_use(connect, settings_of_ours, who):
             async for message in socket:
                 if message == "last":
                     await socket.send(message)
-        for _ in range(8):
-            await asyncio.sleep(0.1)
+        for _ in range(6):
+            await asyncio.sleep(0.25)
             await socket.send("tick")
         await socket.send("last")
 
@@ -259,9 +259,9 @@ async def test_connection_in_use(connect, settings_of_ours, who):
     await peer.accepted()
     if who == "peer":
         loop = asyncio.get_running_loop()
-        for number in range(8):
+        for number in range(6):
             spoken = loop.create_future()
-            loop.call_later(0.1, spoken.set_result, number)
+            loop.call_later(0.25, spoken.set_result, number)
             await peer.say(str(await spoken))
         await peer.say("last")
     while await peer.hear() != "last":

@@ -267,14 +267,14 @@ def test_login(serve):
                 return ask(socket)
 
         def test(self):
-            user = User.objects.create_user("ada", password="lovelace")
+            user = User.objects.create_user("grace", password="hopper")
             self.assertEqual(self.name(), "")
             self.client.force_login(user)
-            self.assertEqual(self.name(), "ada")
+            self.assertEqual(self.name(), "grace")
             self.client.logout()
             self.assertEqual(self.name(), "")
-            self.assertTrue(self.client.login(username="ada", password="lovelace"))
-            self.assertEqual(self.name(), "ada")
+            self.assertTrue(self.client.login(username="grace", password="hopper"))
+            self.assertEqual(self.name(), "grace")
 
     run(Case)
 
