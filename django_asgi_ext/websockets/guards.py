@@ -15,7 +15,7 @@ from django_asgi_ext.websockets.options import find_options, layers
 _MODULES = ("django.views.generic.base", "django_asgi_ext.websockets.views")
 
 
-def undecorated(view: Any) -> Any:
+def without_guards(view: Any) -> Any:
     """Return a WebSocket view of a URLconf without its decorators."""
     return _layers_to_websocket(view)[-1]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from django_asgi_ext.websockets.guards import guards, undecorated
+from django_asgi_ext.websockets.guards import guards, without_guards
 from django_asgi_ext.websockets.options import find_options, view_name
 
 
@@ -53,7 +53,7 @@ def _urls_below(
                 yield WebSocketURL(
                     path,
                     ":".join((*namespaces, entry.name)) if entry.name else "",
-                    view_name(undecorated(entry.callback)),
+                    view_name(without_guards(entry.callback)),
                     options.subprotocols,
                     options.origins,
                     guards(entry.callback),

@@ -7,17 +7,14 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Concatenate, NoReturn, ParamSpec, cast, overload
 
-from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.decorators import classonlymethod
-from django.utils.log import log_response
 from django.views import View
 
-from django_asgi_ext import conf
 from django_asgi_ext.websockets import endings, mistakes
-from django_asgi_ext.websockets.connection import WebSocket, printable
-from django_asgi_ext.websockets.not_upgraded import why_not_upgraded
+from django_asgi_ext.websockets.connection import WebSocket
+from django_asgi_ext.websockets.not_upgraded import upgrade_required
 from django_asgi_ext.websockets.options import (
     WebSocketOptions,
     find_options,
@@ -166,32 +163,6 @@ def _attributes(function: Any) -> dict[str, Any]:
         for name, value in getattr(function, "__dict__", {}).items()
         if not name.startswith("_is_coroutine") and name != "__wrapped__"
     }
-
-
-def upgrade_required(request: HttpRequest) -> HttpResponse:
-    """Return 426 Upgrade Required (RFC 9110, sections 7.8 and 15.5.22)."""
-    text = "This URL is for WebSocket connections."
-    why = why_not_upgraded(request)
-    # A peer learns nothing of servers and proxies.
-    body = f"{text}\n{why}\n" if why and conf.debug() else f"{text}\n"
-    response = HttpResponse(body, status=426, content_type="text/plain; charset=utf-8")
-    log_response(
-        "Upgrade Required: %s (%s)",
-        printable(request.path),
-        why or text,
-        response=response,
-        request=request,
-    )
-    # WSGI servers reserve the headers of the connection for themselves (PEP
-    # 3333), and HTTP/2 has none (RFC 9113, section 8.2.2).
-    if isinstance(request, ASGIRequest):
-        may_upgrade = request.scope.get("http_version", "1.1").startswith("1")
-    else:
-        may_upgrade = "SERVER_SOFTWARE" not in request.META
-    if may_upgrade:
-        response["Upgrade"] = "websocket"
-        response["Connection"] = "Upgrade"
-    return response
 
 
 class WebSocketView(View):

@@ -1,0 +1,1 @@
+"""The page on which a browser talks to a WebSocket view, while DEBUG is on."""
