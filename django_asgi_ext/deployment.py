@@ -49,6 +49,12 @@ def warn(send: Send, scope: Scope) -> None:
         logger.debug("The server cannot be looked at.", exc_info=True)
 
 
+def silence() -> None:
+    """Log nothing of that in this process: it serves for development."""
+    global _has_warned
+    _has_warned = True
+
+
 def dangers(send: Send, scope: Scope) -> list[Danger]:
     """Return what is dangerous about the server that a send() belongs to."""
     for name, server in _SERVERS.items():

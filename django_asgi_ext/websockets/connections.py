@@ -82,18 +82,19 @@ class Connections:
             view.look(now, send_timeout, idle_timeout)
         self._look_later()
 
-    def stop(self) -> None:
+    def stop(self, spread: float | None = None) -> None:
         """
         Close all connections and let no new one in.
 
-        The closes are spread over ASGI_EXT["SHUTDOWN_SPREAD"] seconds, so that
-        the peers do not come back all at once.
+        The closes are spread over some seconds, by default as many as
+        ASGI_EXT["SHUTDOWN_SPREAD"], so that the peers do not come back all at once.
         """
         if self.is_stopping:
             return
         self.is_stopping = True
         loop = asyncio.get_running_loop()
-        spread = conf.shutdown_spread()
+        if spread is None:
+            spread = conf.shutdown_spread()
         for view in self._running:
             loop.call_later(random.uniform(0, spread), view.stop)  # noqa: S311
 
