@@ -1,4 +1,7 @@
-"""System checks: for ASGI_EXT and asgi.py, and with --deploy for the servers."""
+"""
+System checks: for ASGI_EXT, asgi.py and runserver, and with --deploy for the
+servers.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from django.apps import apps
 from django.core.checks import CheckMessage, Error, Warning
+from django.core.management import get_commands, load_command_class
 
 from django_asgi_ext import asgi_module, conf, deployment
 
@@ -35,6 +40,45 @@ def check_asgi_module(**kwargs: Any) -> list[CheckMessage]:
             id="asgi_ext.W020",
         )
     ]
+
+
+def check_runserver(**kwargs: Any) -> list[CheckMessage]:
+    """Return a warning if manage.py runserver is that of another app."""
+    app = get_commands()["runserver"]
+    rival = None if app == "django_asgi_ext" else _rival(app)
+    if rival is None:
+        return []
+    return [
+        Warning(
+            f"manage.py runserver is not that of django_asgi_ext but that of {app}, "
+            "which stands before it in INSTALLED_APPS.",
+            f'Put "django_asgi_ext" before "{rival}" in INSTALLED_APPS.',
+            id="asgi_ext.W021",
+        )
+    ]
+
+
+def _rival(app: str) -> str | None:
+    """Return before which app ours must stand for its runserver, None if it does."""
+    from django_asgi_ext.management.commands.runserver import Command
+
+    try:
+        command = load_command_class(app, "runserver")
+    except Exception:
+        # Whoever runs it will see.
+        return app
+    if isinstance(command, Command):
+        # It builds upon what comes next, as whitenoise.runserver_nostatic does.
+        return None
+    for config in apps.get_app_configs():
+        if config.name == "django_asgi_ext":
+            break
+        if any(
+            ancestor.__module__ == f"{config.name}.management.commands.runserver"
+            for ancestor in type(command).__mro__
+        ):
+            app = config.name
+    return app
 
 
 def check_deployment(**kwargs: Any) -> list[CheckMessage]:
