@@ -30,7 +30,7 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
 
 def check_asgi_module(**kwargs: Any) -> list[CheckMessage]:
     """Return a warning if the project's asgi.py still asks Django for its handler."""
-    module, name = conf.asgi_application().split(":")
+    module, _, name = conf.asgi_application().rpartition(":")
     if not asgi_module.is_made_by_django(module, name):
         return []
     return [

@@ -82,7 +82,10 @@ def test_asgi_application(settings, application):
         assert conf.asgi_application() == application
 
 
-@pytest.mark.parametrize("path", ["nowhere.asgi.application", "application", "json.a"])
+@pytest.mark.parametrize(
+    "path",
+    ["nowhere.asgi.application", "application", "json.a", "mysite.asgi:application"],
+)
 def test_no_module(path):
     """Where there is no asgi.py there is nothing to warn of."""
     assert warned(ASGI_APPLICATION=path) == []
