@@ -87,7 +87,7 @@ def test_names_of_members():
 
 @pytest.mark.timeout(180)
 def test_wheel(tmp_path):
-    """A wheel holds the files."""
+    """A wheel holds the files, beside the tag that points to them."""
     for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tmp_path)
     ignored = shutil.ignore_patterns("__pycache__")
@@ -99,3 +99,4 @@ def test_wheel(tmp_path):
     names = zipfile.ZipFile(wheel).namelist()
     for name in ("websocket.js", "websocket.min.js", "websocket.d.ts"):
         assert f"django_asgi_ext/static/django_asgi_ext/{name}" in names
+    assert "django_asgi_ext/templatetags/asgi_ext.py" in names
