@@ -31,7 +31,7 @@ def require(found, what):
 
 
 @contextmanager
-def open_browser(folder):
+def open_browser(folder, *arguments):
     """Start Chromium with its profile in a folder, and quit it in the end."""
     require(find_spec("selenium"), "selenium: pip install selenium")
     require(os.path.exists(CHROMIUM), "chromium: apt-get install chromium")
@@ -53,6 +53,7 @@ def open_browser(folder):
         "--disable-component-update",
         "--disable-sync",
         f"--user-data-dir={folder / 'chromium'}",
+        *arguments,
     ]:
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})

@@ -1,4 +1,4 @@
-"""The files of the browser client."""
+"""The files of the browser client, which servers/reconnecting runs in a browser."""
 
 import json
 import re

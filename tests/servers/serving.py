@@ -89,9 +89,9 @@ def free_port():
 class Server:
     """One running server; what it logs is in ``log``."""
 
-    def __init__(self, name, application, folder, env, *options):
+    def __init__(self, name, application, folder, env, *options, port=None):
         self.name = name
-        self.port = free_port()
+        self.port = port or free_port()
         self.log_path = folder / f"{name}.log"
         self._log_begins = 0
         command = [
