@@ -2,6 +2,7 @@
 
 import django
 
+from django_asgi_ext import groups
 from django_asgi_ext.asgi import get_asgi_application
 from django_asgi_ext.exceptions import (
     ConnectionClosed,
@@ -11,7 +12,11 @@ from django_asgi_ext.exceptions import (
 )
 from django_asgi_ext.handler import ASGIHandler
 from django_asgi_ext.protocols import ProtocolRegistry, protocols
-from django_asgi_ext.signals import websocket_connected, websocket_disconnected
+from django_asgi_ext.signals import (
+    group_messages_dropped,
+    websocket_connected,
+    websocket_disconnected,
+)
 from django_asgi_ext.version import __version__
 from django_asgi_ext.websockets.connection import WebSocket
 from django_asgi_ext.websockets.views import WebSocketView, websocket
@@ -27,6 +32,8 @@ __all__ = [
     "WebSocketView",
     "__version__",
     "get_asgi_application",
+    "group_messages_dropped",
+    "groups",
     "protocols",
     "websocket",
     "websocket_connected",

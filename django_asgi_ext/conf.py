@@ -11,6 +11,7 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, cast
 
 from django.conf import settings
@@ -70,6 +71,16 @@ _SETTINGS = {
         lambda value: _is_number(value, or_zero=True),
         "a number of seconds",
     ),
+    # How many messages to groups, and how many bytes of them.
+    "OUTBOX": _Setting(lambda: 256, _is_count, "a whole number of messages above 0"),
+    "OUTBOX_SIZE": _Setting(
+        lambda: 1024 * 1024, _is_count, "a whole number of bytes above 0"
+    ),
+    "GROUPS": _Setting(
+        dict,
+        lambda value: isinstance(value, dict),
+        "a dict with BACKEND, LOCATION and POLICIES",
+    ),
     "SLOW_CALL": _Setting(lambda: 0.5, _is_number, "a number of seconds above 0"),
     # As many as ThreadPoolExecutor would choose.
     "THREADS": _Setting(
@@ -78,6 +89,9 @@ _SETTINGS = {
         "a whole number of threads above 0",
     ),
 }
+
+
+_MEMORY = "django_asgi_ext.groups.memory.MemoryBackend"
 
 
 def _get(name: str) -> Any:
@@ -156,6 +170,40 @@ def asgi_application() -> str:
     return f"{package}.asgi:application" if package else "asgi:application"
 
 
+def outbox() -> int:
+    """Return how many messages to groups may wait for a member."""
+    return cast(int, _get("OUTBOX"))
+
+
+def outbox_size() -> int:
+    """Return how much may wait for a member, in bytes."""
+    return cast(int, _get("OUTBOX_SIZE"))
+
+
+def groups_backend() -> Callable[..., Any]:
+    """
+    Return the class that ASGI_EXT["GROUPS"]["BACKEND"] names.
+
+    Raise ImproperlyConfigured if it cannot be imported.
+    """
+    return _import_backend(_get("GROUPS").get("BACKEND") or _MEMORY)
+
+
+def groups_location() -> Any:
+    """Return ASGI_EXT["GROUPS"]["LOCATION"], None if it is not set."""
+    return _get("GROUPS").get("LOCATION")
+
+
+def group_policies() -> dict[str, dict[str, Any]]:
+    """Return the options of groups by the pattern of their names, in order."""
+    return _get("GROUPS").get("POLICIES") or {}
+
+
+def groups_stay_here() -> bool:
+    """Return whether groups reach the members of one process only."""
+    return (_get("GROUPS").get("BACKEND") or _MEMORY) == _MEMORY
+
+
 def threads() -> int:
     """Return how many worker threads a process has for WebSockets."""
     return cast(int, _get("THREADS"))
@@ -190,6 +238,27 @@ def _import(scope_type: str, path: object) -> ASGIApplication:
     return cast(ASGIApplication, application)
 
 
+def _import_backend(path: object) -> Callable[..., Any]:
+    if not isinstance(path, str):
+        raise ImproperlyConfigured(
+            f"ASGI_EXT['GROUPS']['BACKEND'] must be a dotted path, not {path!r}."
+        )
+    try:
+        backend = import_string(path)
+    except ImproperlyConfigured:
+        # It says what it needs.
+        raise
+    except Exception as error:
+        raise ImproperlyConfigured(
+            f"ASGI_EXT['GROUPS']['BACKEND'] cannot be imported: '{path}'."
+        ) from error
+    if not callable(getattr(backend, "publish", None)):
+        raise ImproperlyConfigured(
+            f"ASGI_EXT['GROUPS']['BACKEND'] is no backend for groups: '{path}'."
+        )
+    return cast("Callable[..., Any]", backend)
+
+
 def check() -> None:
     """Raise ImproperlyConfigured if something is wrong in ASGI_EXT."""
     messages = [f"{problem.message} {problem.hint}" for problem in problems()]
@@ -218,6 +287,8 @@ def problems() -> Iterator[Problem]:
             )
         elif name == "PROTOCOLS":
             yield from _protocol_problems(value or {})
+        elif name == "GROUPS":
+            yield from _group_problems(value or {})
 
 
 def _protocol_problems(paths: dict[Any, Any]) -> Iterator[Problem]:
@@ -235,3 +306,68 @@ def _protocol_problems(paths: dict[Any, Any]) -> Iterator[Problem]:
                 yield Problem(
                     5, str(error), "Name an ASGI application by its dotted path."
                 )
+
+
+def _group_problems(groups: dict[Any, Any]) -> Iterator[Problem]:
+    for name in groups.keys() - {"BACKEND", "LOCATION", "POLICIES"}:
+        yield Problem(
+            21,
+            f"ASGI_EXT['GROUPS'] has no setting {name!r}.",
+            "The settings are: BACKEND, LOCATION, POLICIES.",
+        )
+    try:
+        _import_backend(groups.get("BACKEND") or _MEMORY)
+    except ImproperlyConfigured as error:
+        yield Problem(22, str(error), "Name a subclass of Backend by its dotted path.")
+    policies = groups.get("POLICIES") or {}
+    if not isinstance(policies, dict):
+        yield Problem(
+            23,
+            f"ASGI_EXT['GROUPS']['POLICIES'] must be a dict, not {policies!r}.",
+            "The keys are patterns of names, as 'chat.*'.",
+        )
+        return
+    for pattern, options in policies.items():
+        yield from _policy_problems(pattern, options)
+
+
+_POLICY_OPTIONS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "slow": (
+        lambda value: value in ("close", "drop_oldest", "latest"),
+        "'close', 'drop_oldest' or 'latest'",
+    ),
+    "history": (
+        lambda value: (
+            value is None
+            or _is_count(value)
+            or (isinstance(value, timedelta) and value > timedelta())
+        ),
+        "a whole number of messages or a timedelta above 0",
+    ),
+    "presence": (lambda value: isinstance(value, bool), "True or False"),
+}
+
+
+def _policy_problems(pattern: object, options: object) -> Iterator[Problem]:
+    setting = f"ASGI_EXT['GROUPS']['POLICIES'][{pattern!r}]"
+    if not isinstance(pattern, str) or not isinstance(options, dict):
+        yield Problem(
+            23,
+            f"{setting} must be a dict, and its key a str.",
+            "The keys are patterns of names, as 'chat.*'.",
+        )
+        return
+    for name, value in options.items():
+        is_valid, expected = _POLICY_OPTIONS.get(name, (None, ""))
+        if is_valid is None:
+            yield Problem(
+                24,
+                f"{setting} has no option {name!r}.",
+                f"The options are: {', '.join(sorted(_POLICY_OPTIONS))}.",
+            )
+        elif not is_valid(value):
+            yield Problem(
+                25,
+                f"{setting}[{name!r}] must be {expected}, not {value!r}.",
+                "Leave it out for the default.",
+            )

@@ -23,6 +23,10 @@ websocket_connected = Signal()
 # seconds (since the opening handshake, float).
 websocket_disconnected = Signal()
 
+# A member of a group was too slow and has lost messages. Arguments: socket, group
+# (its name) and count (how many since the last time).
+group_messages_dropped = Signal()
+
 
 async def emit(signal: Signal, **arguments: Any) -> None:
     """Send a signal; a receiver that fails is logged and harms nobody else."""

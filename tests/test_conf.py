@@ -14,9 +14,10 @@ from django_asgi_ext import conf, get_asgi_application
 from django_asgi_ext.checks import check_settings
 
 KNOWN = (
-    "The settings are: CLOSE_TIMEOUT, IDLE_TIMEOUT, MAX_CONNECTIONS, "
-    "MAX_MESSAGE_SIZE, OPEN_TIMEOUT, PROTOCOLS, REQUIRE_ORIGIN, SEND_TIMEOUT, "
-    "SHUTDOWN_SPREAD, SHUTDOWN_TIMEOUT, SLOW_CALL, THREADS."
+    "The settings are: CLOSE_TIMEOUT, GROUPS, IDLE_TIMEOUT, MAX_CONNECTIONS, "
+    "MAX_MESSAGE_SIZE, OPEN_TIMEOUT, OUTBOX, OUTBOX_SIZE, PROTOCOLS, "
+    "REQUIRE_ORIGIN, SEND_TIMEOUT, SHUTDOWN_SPREAD, SHUTDOWN_TIMEOUT, SLOW_CALL, "
+    "THREADS."
 )
 
 
@@ -113,6 +114,9 @@ def test_unknown_key(name):
         ("IDLE_TIMEOUT", "a number of seconds above 0", [0, -1, True, "5"]),
         ("SHUTDOWN_TIMEOUT", "a number of seconds above 0", [0, -1, True, "5"]),
         ("OPEN_TIMEOUT", "a number of seconds above 0", [0, -1, True, "5"]),
+        ("OUTBOX", "a whole number of messages above 0", [0, -1, True, 1.5, "5"]),
+        ("OUTBOX_SIZE", "a whole number of bytes above 0", [0, -1, True, 1.5, "5"]),
+        ("GROUPS", "a dict with BACKEND, LOCATION and POLICIES", [[], "a.b", 1]),
         ("MAX_CONNECTIONS", "a whole number above 0", [0, -1, True, 1.5, "5"]),
         ("SHUTDOWN_SPREAD", "a number of seconds", [-1, True, False, "5", [0]]),
         ("THREADS", "a whole number of threads above 0", [0, -1, 1.5, True, "4"]),

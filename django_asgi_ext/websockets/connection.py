@@ -13,6 +13,10 @@ from django.core.serializers.json import DjangoJSONEncoder
 
 from django_asgi_ext import conf
 from django_asgi_ext.exceptions import ConnectionClosed, InvalidJSON, InvalidState
+from django_asgi_ext.groups.feed import Feed
+from django_asgi_ext.groups.members import Member
+from django_asgi_ext.groups.names import check_name
+from django_asgi_ext.protocols import Event
 from django_asgi_ext.signals import emit, websocket_connected
 from django_asgi_ext.threads import Unit
 from django_asgi_ext.websockets.endings import MESSAGE_TOO_BIG
@@ -22,6 +26,7 @@ from django_asgi_ext.websockets.options import WebSocketOptions
 from django_asgi_ext.websockets.request import WebSocketRequest
 from django_asgi_ext.websockets.response import Headers, check_headers, is_token
 from django_asgi_ext.websockets.state import State, check_close
+from django_asgi_ext.websockets.subscription import Subscription
 from django_asgi_ext.websockets.transport import SEND_ERRORS, Transport
 
 if TYPE_CHECKING:
@@ -51,6 +56,7 @@ class WebSocket(Habits):
         options: WebSocketOptions,
         headers: Headers,
         unit: Unit,
+        groups: Sequence[str] = (),
     ) -> None:
         self.request = request
         # What will be accepted, or has been (RFC 6455, section 1.9).
@@ -64,6 +70,8 @@ class WebSocket(Habits):
         # What goes out with the accept, from the middleware.
         self.upgrade_headers = headers
         self._unit = unit
+        # What is joined once the handshake is complete.
+        self._first_groups = groups
 
         self._accepting: asyncio.Future[None] | None = None
         # When the opening handshake was complete, by the clock of the loop.
@@ -121,6 +129,17 @@ class WebSocket(Habits):
         return self._transport.close_reason
 
     @property
+    def groups(self) -> frozenset[str]:
+        """The names of the groups that the socket is in."""
+        member = self._transport.member
+        return frozenset() if member is None else member.groups
+
+    @property
+    def member(self) -> Member | None:
+        """The socket as a member of groups, None if it has never joined one."""
+        return self._transport.member
+
+    @property
     def accepted(self) -> bool:
         """Whether the opening handshake was completed."""
         return self._connected_at is not None
@@ -176,6 +195,8 @@ class WebSocket(Habits):
         self._transport.open()
         self.upgrade_headers = []
         logger.info("WebSocket CONNECT %s", printable(self.path))
+        for group in self._first_groups:
+            await self.join(group)
         await emit(websocket_connected, sender=WebSocket, socket=self)
 
     def recv(self) -> Coroutine[Any, Any, str | bytes]:
@@ -311,6 +332,74 @@ class WebSocket(Habits):
             return json.loads(message, parse_constant=_refuse_constant)
         except (ValueError, RecursionError) as error:
             raise InvalidJSON(f"The message is no JSON: {error}") from error
+
+    async def join(self, group: str, info: dict[str, Any] | None = None) -> None:
+        """
+        Join a group: what is published to it goes to the peer from now on.
+
+        Accept first if the handshake is not over. What the peer has missed goes
+        out before this returns, if the group has a history. ``info`` is what
+        other members see of this one, if the group has presence; its "id" says
+        who is the same. By default it has the "id" and the "name" of the user. To
+        join once more does nothing, but for a new info.
+
+        Raise ValueError for a name that no group can have, and ConnectionClosed
+        if the connection is closed.
+        """
+        member = await self._as_member(group)
+        await member.join(group, self.request, self._send_event, info)
+        if not self._transport.is_open:
+            raise self._transport.closed()
+
+    async def leave(self, group: str) -> None:
+        """Leave a group, if the socket is in it."""
+        check_name(group)
+        if self.member is not None:
+            self.member.leave(group)
+
+    def subscribe(self, group: str, info: dict[str, Any] | None = None) -> Subscription:
+        """
+        Return what is published to a group, to iterate over.
+
+        The socket joins it with the first message that is asked for, but the peer
+        gets nothing by itself: that is for the view to send. str and bytes
+        are as they were published, JSON is decoded. The iteration ends when the
+        connection is over.
+
+        Raise ValueError for a name that no group can have.
+        """
+        check_name(group)
+
+        async def begin() -> Feed:
+            member = await self._as_member(group)
+            return await member.subscribe(group, self.request, info)
+
+        return Subscription(begin, self._unit)
+
+    async def _as_member(self, group: str) -> Member:
+        check_name(group)
+        transport = self._transport
+        if not transport.is_open:
+            await self._open()
+            if not transport.is_open:
+                # Who tries again and again lets others run.
+                await asyncio.sleep(0)
+                transport.check_sending()
+        if transport.member is None:
+            transport.member = Member(self, transport)
+        return transport.member
+
+    async def _send_event(self, event: Event) -> None:
+        transport = self._transport
+        if not transport.is_open:
+            transport.check_sending()
+        transport.pulse.begun += 1
+        try:
+            await transport.asgi_send(event)
+        except SEND_ERRORS as error:
+            raise await transport.failed() from error
+        finally:
+            transport.pulse.done += 1
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """

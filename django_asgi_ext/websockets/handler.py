@@ -137,7 +137,9 @@ class WebSocketHandler(BaseHandler):
         unit.owner = name
         options = find_options(request.view) or WebSocketOptions()
         make_socket = WatchedWebSocket if conf.debug() else WebSocket
-        socket = make_socket(request, transport, options, headers, unit)
+        socket = make_socket(
+            request, transport, options, headers, unit, response.groups
+        )
         view = functools.partial(
             response.view, socket, *response.args, **response.kwargs
         )

@@ -46,6 +46,9 @@ class Watcher(Protocol):
     def peer_floods(self) -> None:
         """Take note that nobody has taken what was read for FULL_TIMEOUT seconds."""
 
+    def peer_lags(self) -> None:
+        """Take note that the peer is too slow for a group that it is in."""
+
 
 class Inbox:
     """

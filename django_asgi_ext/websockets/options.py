@@ -9,6 +9,7 @@ from typing import Any
 
 from asgiref.sync import iscoroutinefunction
 
+from django_asgi_ext.groups.names import check_template
 from django_asgi_ext.websockets.response import is_token
 
 
@@ -28,9 +29,15 @@ class WebSocketOptions:
     max_message_size: int | None = None
     # Whether user and session are loaded before the view runs.
     load_user: bool = True
+    # What the socket joins, with fields for the arguments of the URL.
+    group: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "subprotocols", _texts("subprotocols", self))
+        group = (self.group,) if isinstance(self.group, str) else tuple(self.group)
+        object.__setattr__(self, "group", group)
+        for template in group:
+            check_template(template)
         if self.origins is not None:
             object.__setattr__(self, "origins", _texts("origins", self))
         for subprotocol in self.subprotocols:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,8 +34,8 @@ class SwitchingProtocols(HttpResponse):
     """
     The 101 that a WebSocket view answers an opening handshake with.
 
-    It carries the coroutine function that will talk to the peer, and the URL
-    arguments for it.
+    It carries the coroutine function that will talk to the peer, the URL
+    arguments for it, and the groups that the socket joins.
     """
 
     status_code = 101
@@ -45,11 +45,13 @@ class SwitchingProtocols(HttpResponse):
         view: Callable[..., Awaitable[HttpResponseBase | None]],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
+        groups: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.view = view
         self.args = args
         self.kwargs = kwargs
+        self.groups = groups
 
 
 def upgrade_headers(response: HttpResponseBase) -> Headers:

@@ -161,6 +161,10 @@ class RunningView(Generic[T]):
         logger.warning("The view %s does not take what its peer sends.", self._name)
         self.stop(endings.POLICY_VIOLATION)
 
+    def peer_lags(self) -> None:
+        """Close the connection to a peer that is too slow for a group."""
+        self.stop(endings.TRY_AGAIN_LATER)
+
     def peer_left(self) -> None:
         """Cancel the view unless it notices soon."""
         self._unread = self._transport.inbox.unread()

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from django_asgi_ext import conf
 from django_asgi_ext.exceptions import ConnectionClosed
+from django_asgi_ext.groups.members import Member
 from django_asgi_ext.protocols import Event, Receive, Scope, Send
 from django_asgi_ext.servers import server_of
 from django_asgi_ext.websockets.endings import INTERNAL_ERROR, SERVICE_RESTART
@@ -57,6 +58,8 @@ class Transport:
         self.told = False
         # Who is told what happens while the view does not look.
         self.watcher: Watcher | None = None
+        # The same connection in groups, if it is in any.
+        self.member: Member | None = None
         self._server = server_of(receive, send)
         now = asyncio.get_running_loop().time()
         self.pulse = Pulse(now)
@@ -220,8 +223,11 @@ class Transport:
                 asyncio.get_running_loop().call_later(
                     self._patience, self._cut_off_if_stalled
                 )
-            # It leads back to here.
+            # They lead back to here.
             self.watcher = None
+            if self.member is not None:
+                await self.member.finish()
+                self.member = None
 
     def closed(self) -> ConnectionClosed:
         """Return the exception that tells the view how the connection ended."""
@@ -270,6 +276,8 @@ class Transport:
     def _leave(self, state: State) -> None:
         self.state = state
         self.is_open = False
+        if self.member is not None:
+            self.member.end()
 
     def peer_left(self) -> None:
         """Tell the watcher that the peer has left while the view does not look."""
@@ -281,3 +289,8 @@ class Transport:
         """Tell the watcher that the peer has sent more than the view ever takes."""
         if self.watcher is not None:
             self.watcher.peer_floods()
+
+    def peer_lags(self) -> None:
+        """Tell the watcher that the peer is too slow for a group that it is in."""
+        if self.watcher is not None:
+            self.watcher.peer_lags()

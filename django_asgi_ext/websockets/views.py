@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Concatenate, NoReturn, ParamSpec, cast, overload
 
-from django.http import HttpRequest, HttpResponse
+from django.core.exceptions import ImproperlyConfigured
+from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.decorators import classonlymethod
 from django.views import View
 
+from django_asgi_ext.groups.names import fields_of, fill_in
 from django_asgi_ext.websockets import endings, mistakes
 from django_asgi_ext.websockets.connection import WebSocket
 from django_asgi_ext.websockets.not_upgraded import upgrade_required
@@ -45,6 +48,7 @@ def websocket(
     origins: Sequence[str] | None = None,
     max_message_size: int | None = None,
     load_user: bool = True,
+    group: str | Sequence[str] = (),
 ) -> _DjangoView[P]: ...
 
 
@@ -57,6 +61,7 @@ def websocket(
     origins: Sequence[str] | None = None,
     max_message_size: int | None = None,
     load_user: bool = True,
+    group: str | Sequence[str] = (),
 ) -> Callable[[_WebSocketCallable[P]], _DjangoView[P]]: ...
 
 
@@ -68,6 +73,7 @@ def websocket(
     origins: Sequence[str] | None = None,
     max_message_size: int | None = None,
     load_user: bool = True,
+    group: str | Sequence[str] = (),
 ) -> _DjangoView[P] | Callable[[_WebSocketCallable[P]], _DjangoView[P]]:
     """
     Make a view for a URLconf out of an async function that takes a WebSocket.
@@ -82,13 +88,19 @@ def websocket(
     stands in place of ASGI_EXT["MAX_MESSAGE_SIZE"]. With ``load_user`` off,
     socket.user and socket.session are left to be loaded by the function.
 
-    Raise TypeError if the function is not async or takes no socket.
+    The socket joins the ``group``, or each in a list, when the handshake is
+    complete; "chat.{room}" has the URL's argument room in its name. If that makes
+    no name that a group can have, the answer is 404.
+
+    Raise TypeError if the function is not async, takes no socket or has no such
+    argument, and ValueError if no group can have such a name.
     """
     options = WebSocketOptions(
         tuple(subprotocols) if not isinstance(subprotocols, str) else subprotocols,  # type: ignore[arg-type]
         origins,  # type: ignore[arg-type]
         max_message_size,
         load_user,
+        group,  # type: ignore[arg-type]
     )
     if view is None:
         return lambda view: _make_view(view, http, options)
@@ -111,17 +123,49 @@ def _make_view(
     mistakes.check_function(view)
     if page is not None and not callable(page):
         raise TypeError(f"http must be a view, not {page!r}.")
-    serve = _async_view(view, page) if is_async(page) else _sync_view(view, page)
+    _check_fields(view, options)
+    make = _async_view if is_async(page) else _sync_view
+    serve = make(view, page, options.group)
     _take_attributes(serve, view, page)
     functools.update_wrapper(serve, view, updated=())
     serve.websocket_options = options
     return cast(_DjangoView[P], serve)
 
 
-def _sync_view(view: Any, page: Any) -> Any:
+def _check_fields(view: Any, options: WebSocketOptions) -> None:
+    """Raise TypeError if a name of a group has a field that is no argument."""
+    parameters = inspect.signature(view).parameters.values()
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return
+    names = {parameter.name for parameter in parameters}
+    for template in options.group:
+        for field in fields_of(template) - names:
+            raise TypeError(
+                f"{view_name(view)} has no argument {field!r} for the group "
+                f"{template!r}."
+            )
+
+
+def _switch(
+    view: Any, args: tuple[Any, ...], kwargs: dict[str, Any], templates: Sequence[str]
+) -> SwitchingProtocols:
+    """Answer a handshake with 101, and say what the socket joins."""
+    try:
+        groups = [fill_in(template, kwargs) for template in templates]
+    except KeyError as error:
+        raise ImproperlyConfigured(
+            f"The URL of {view_name(view)} has no argument {error} for its group."
+        ) from None
+    except ValueError as error:
+        # It is the peer that has chosen the URL.
+        raise Http404(str(error)) from None
+    return SwitchingProtocols(view, args, kwargs, groups)
+
+
+def _sync_view(view: Any, page: Any, groups: Sequence[str]) -> Any:
     def serve(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         if isinstance(request, WebSocketRequest):
-            return SwitchingProtocols(view, args, kwargs)
+            return _switch(view, args, kwargs, groups)
         if page is None:
             return upgrade_required(request)
         return page(request, *args, **kwargs)
@@ -129,11 +173,11 @@ def _sync_view(view: Any, page: Any) -> Any:
     return serve
 
 
-def _async_view(view: Any, page: Any) -> Any:
+def _async_view(view: Any, page: Any, groups: Sequence[str]) -> Any:
     # Async because the page is: Django asks before it calls.
     async def serve(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         if isinstance(request, WebSocketRequest):
-            return SwitchingProtocols(view, args, kwargs)
+            return _switch(view, args, kwargs, groups)
         return await page(request, *args, **kwargs)
 
     return serve
@@ -179,6 +223,7 @@ class WebSocketView(View):
     origins: Sequence[str] | None = None
     max_message_size: int | None = None
     load_user: bool = True
+    group: str | Sequence[str] = ()
 
     socket: WebSocket
 
@@ -207,7 +252,8 @@ class WebSocketView(View):
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         """Answer a handshake with 101, another request with its method or 426."""
         if isinstance(request, WebSocketRequest):
-            response: HttpResponse = SwitchingProtocols(self._run, args, kwargs)
+            options = find_options(request.view) or WebSocketOptions()
+            response: HttpResponse = _switch(self._run, args, kwargs, options.group)
         elif _has_page(self):
             return super().dispatch(request, *args, **kwargs)
         else:

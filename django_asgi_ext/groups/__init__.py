@@ -1,0 +1,116 @@
+"""
+Groups: whatever is published to one reaches all its members.
+
+Members are sockets, which join with socket.join() or @websocket(group=...).
+Anything may publish: a view, a signal receiver, a task, a management command.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from asgiref.sync import sync_to_async
+from django.core.exceptions import ImproperlyConfigured
+from django.db import transaction
+
+from django_asgi_ext.groups.backends import backend
+from django_asgi_ext.groups.base import Backend
+from django_asgi_ext.groups.message import Message, encode
+from django_asgi_ext.groups.names import check_name
+from django_asgi_ext.groups.policy import policy_of
+from django_asgi_ext.groups.publishing import apublish_now, publish_now
+
+if TYPE_CHECKING:
+    from django_asgi_ext.websockets.connection import WebSocket
+
+__all__ = ["Backend", "amembers", "apublish", "members", "publish"]
+
+
+def publish(
+    group: str,
+    message: object,
+    *,
+    key: str | None = None,
+    exclude: WebSocket | None = None,
+    on_commit: bool = False,
+    using: str | None = None,
+) -> None:
+    """
+    Send a message to every member of a group.
+
+    str and bytes go as they are, anything else as JSON, encoded as
+    DjangoJSONEncoder does. It waits for no member. Call it on any thread, with
+    or without an event loop. Messages of one publisher arrive in their order.
+
+    ``key`` says which messages replace each other where a slow member sees the
+    latest only. ``exclude`` is a socket that does not get it. With ``on_commit``
+    it is sent when the transaction of the database ``using`` is committed, and
+    never if that is rolled back.
+
+    Raise ValueError for a name that no group can have, and TypeError or
+    ValueError for a message that cannot be encoded.
+    """
+    encoded = _encode(group, message, key, exclude)
+    if on_commit:
+        transaction.on_commit(lambda: publish_now(group, encoded), using)
+    else:
+        publish_now(group, encoded)
+
+
+async def apublish(
+    group: str,
+    message: object,
+    *,
+    key: str | None = None,
+    exclude: WebSocket | None = None,
+    on_commit: bool = False,
+    using: str | None = None,
+) -> None:
+    """
+    Send a message to every member of a group, as publish() does.
+
+    With ``on_commit`` the transaction is that in which the view's calls of the ORM
+    run. The event loop goes on meanwhile, so that members can take what they get.
+    """
+    encoded = _encode(group, message, key, exclude)
+    if on_commit:
+        await sync_to_async(transaction.on_commit)(
+            lambda: publish_now(group, encoded), using
+        )
+    else:
+        await apublish_now(group, encoded)
+
+
+def members(group: str) -> list[dict[str, Any]]:
+    """
+    Return the public info of who is in a group with presence, in all processes.
+
+    A user who is there several times is in it once, first come first.
+
+    Raise ImproperlyConfigured if the group has no presence.
+    """
+    _check_presence(group)
+    return backend().members(group)
+
+
+async def amembers(group: str) -> list[dict[str, Any]]:
+    """Return the public info of who is in a group with presence, as members() does."""
+    _check_presence(group)
+    return await backend().amembers(group)
+
+
+def _encode(
+    group: str, message: object, key: str | None, exclude: WebSocket | None
+) -> Message:
+    check_name(group)
+    member = None if exclude is None else exclude.member
+    return encode(message, key, None if member is None else member.token)
+
+
+def _check_presence(group: str) -> None:
+    check_name(group)
+    if not policy_of(group).presence:
+        raise ImproperlyConfigured(
+            f"The group {group!r} has no presence. Set it in "
+            "ASGI_EXT['GROUPS']['POLICIES'], as {'chat.*': {'presence': True}}."
+        )

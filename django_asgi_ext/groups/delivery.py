@@ -1,0 +1,196 @@
+"""
+From a message that was published to the members in this process.
+
+Each event loop has a Delivery. Any thread puts messages there; the loop takes
+them out in a callback that runs for some milliseconds at most before others
+have their turn, and only while there is something to do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextvars import Context
+from threading import Lock
+from weakref import WeakKeyDictionary, ref
+
+from django_asgi_ext.groups.message import Message
+from django_asgi_ext.groups.receiver import Place, Receiver
+from django_asgi_ext.groups.sending import DONE, Rest, Stage
+
+logger = logging.getLogger("django_asgi_ext.groups")
+
+# How long it delivers before other callbacks of the loop have their turn, in
+# seconds, and after how many members it looks at the clock.
+SLICE = 0.003
+CHUNK = 32
+
+# Guards which loops have members of a group.
+_lock = Lock()
+_by_group: dict[str, tuple[Delivery, ...]] = {}
+_by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, Delivery] = WeakKeyDictionary()
+
+
+def deliver(group: str, message: Message) -> None:
+    """Hand a message to all members in this process, from any thread."""
+    for delivery in _by_group.get(group, ()):
+        delivery.put(group, message)
+
+
+def delivery() -> Delivery:
+    """Return that of the running loop."""
+    loop = asyncio.get_running_loop()
+    found = _by_loop.get(loop)
+    if found is None:
+        found = _by_loop[loop] = Delivery(loop)
+    return found
+
+
+class Delivery:
+    """What one event loop has to deliver, and the places there."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        # It is the key under which this is found.
+        self._loop = ref(loop)
+        self._queue: deque[tuple[str, Message]] = deque()
+        # Whether _run() will be called. The lock is for whoever changes it to True.
+        self._is_awake = False
+        self._lock = Lock()
+        # Not the publisher's: it would be kept, and seen by a server's send().
+        self._context = Context()
+        self._places: dict[str, dict[Receiver, Place]] = {}
+        # The same to iterate over, for as long as nobody joins or leaves.
+        self._snapshots: dict[str, tuple[Place, ...]] = {}
+        # What is left of the message that is being delivered.
+        self._message: Message | None = None
+        self._rest: Sequence[Place] = ()
+
+    def add(self, place: Place) -> None:
+        """Let a place have what is published from now on."""
+        group = place.group
+        places = self._places.get(group)
+        if places is None:
+            places = self._places[group] = {}
+            with _lock:
+                _by_group[group] = (*_by_group.get(group, ()), self)
+        places[place.member] = place
+        self._snapshots.pop(group, None)
+
+    def discard(self, place: Place, on_last: Callable[[str], None]) -> None:
+        """Take a place out; call on_last if it was the last one in the process."""
+        group = place.group
+        places = self._places[group]
+        del places[place.member]
+        self._snapshots.pop(group, None)
+        if not places:
+            del self._places[group]
+            _forget(group, self, on_last)
+
+    def put(self, group: str, message: Message) -> None:
+        """Have a message delivered, from any thread."""
+        self._queue.append((group, message))
+        if not self._is_awake:
+            self._wake()
+
+    def _wake(self) -> None:
+        with self._lock:
+            if self._is_awake:
+                return
+            self._is_awake = True
+        loop = self._loop()
+        try:
+            if loop is None:
+                raise RuntimeError
+            loop.call_soon_threadsafe(self._run, context=self._context)
+        except RuntimeError:
+            # The loop is closed, and its members with it.
+            self._queue.clear()
+            for group in list(self._places):
+                _forget(group, self)
+
+    def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        until = time.perf_counter() + SLICE
+        with Stage(loop) as stage:
+            while self._go_on(stage, until):
+                pass
+        if self._message is not None or self._queue:
+            loop.call_soon(self._run, context=self._context)
+            return
+        self._is_awake = False
+        # What was put there before that has woken nobody.
+        if self._queue:
+            self._wake()
+
+    def _go_on(self, stage: Stage, until: float) -> bool:
+        """Deliver for a while; return whether there is more to do and time for it."""
+        message = self._message
+        if message is None:
+            if not self._queue:
+                return False
+            group, message = self._queue.popleft()
+            self._rest = self._places_for(group, message)
+            self._message = message
+        places, at = self._rest, 0
+        while at < len(places):
+            self._deliver(stage, places[at : at + CHUNK], message)
+            at += CHUNK
+            if time.perf_counter() > until:
+                self._rest = places[at:]
+                return False
+        self._rest, self._message = (), None
+        return time.perf_counter() < until
+
+    def _places_for(self, group: str, message: Message) -> Sequence[Place]:
+        places = self._snapshots.get(group)
+        if places is None:
+            places = tuple(self._places.get(group, {}).values())
+            if places:
+                self._snapshots[group] = places
+        if message.exclude is None:
+            return places
+        return [p for p in places if p.member.token != message.exclude]
+
+    def _deliver(self, stage: Stage, places: Sequence[Place], message: Message) -> None:
+        # One loop for all of it: each call in between costs every member.
+        event = message.event
+        for place in places:
+            member = place.member
+            if not place.is_direct or member.outbox is not None:
+                place.take(message)
+                continue
+            connection = member.connection
+            if not connection.is_open:
+                continue
+            pulse = connection.pulse
+            pulse.begun += 1
+            try:
+                steps = connection.asgi_send(event).__await__()
+                waits_for = member.context.run(next, steps, DONE)
+            except (Exception, asyncio.CancelledError) as error:
+                pulse.done += 1
+                member.fail(error)
+                continue
+            if waits_for is DONE:
+                pulse.done += 1
+            else:
+                member.begin_to_wait()
+                rest = Rest(member.context, steps, waits_for)
+                member.sending = stage.hand_over(member.carry, rest)
+
+
+def _forget(
+    group: str, delivery: Delivery, on_last: Callable[[str], None] | None = None
+) -> None:
+    with _lock:
+        rest = tuple(one for one in _by_group.get(group, ()) if one is not delivery)
+        if rest:
+            _by_group[group] = rest
+            return
+        _by_group.pop(group, None)
+        if on_last is not None:
+            # With the lock held: who joins now comes after.
+            on_last(group)

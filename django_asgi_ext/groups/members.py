@@ -1,0 +1,249 @@
+"""Sockets as members: how they join and leave, and what they get first."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from django.core.exceptions import SuspiciousOperation
+from django.http import HttpRequest, QueryDict
+
+from django_asgi_ext.groups import message as messages
+from django_asgi_ext.groups.backends import backend
+from django_asgi_ext.groups.base import Info
+from django_asgi_ext.groups.delivery import delivery
+from django_asgi_ext.groups.feed import Feed
+from django_asgi_ext.groups.history import Position, read_position
+from django_asgi_ext.groups.message import Message
+from django_asgi_ext.groups.names import check_name
+from django_asgi_ext.groups.policy import History, policy_of
+from django_asgi_ext.groups.presence import describe
+from django_asgi_ext.groups.receiver import Connection, Place, Receiver, logger
+from django_asgi_ext.protocols import Event
+from django_asgi_ext.signals import emit, group_messages_dropped
+
+# Sends one event to the peer at once, and raises if it is gone.
+SendNow = Callable[[Event], Awaitable[None]]
+
+
+class Member(Receiver):
+    """
+    One socket in its groups. All of it runs on the socket's event loop.
+
+    ``socket`` is what receivers of signals are told of, None once it is over.
+    """
+
+    __slots__ = ("_delivery", "_places", "_telling", "socket")
+
+    def __init__(self, socket: Any, connection: Connection) -> None:
+        super().__init__(connection)
+        self.socket = socket
+        self._delivery = delivery()
+        self._places: dict[str, Place] = {}
+        self._telling: asyncio.Task[None] | None = None
+
+    @property
+    def groups(self) -> frozenset[str]:
+        """The names of the groups that it is in."""
+        return frozenset(self._places)
+
+    async def join(
+        self, group: str, request: HttpRequest, send: SendNow, info: Info | None
+    ) -> None:
+        """
+        Join a group; the peer gets what it has missed, and who is there.
+
+        Raise what check_name(), describe(), the backend and ``send`` raise.
+        """
+        check_name(group)
+        place = self._places.get(group)
+        if place is not None:
+            if info is not None:
+                await self._appear(place, request, info)
+            return
+        policy = policy_of(group)
+        place = Place(self, group)
+        if policy.history is not None or policy.presence:
+            place.hold()
+        self._add(place)
+        try:
+            await backend().subscribe(group)
+            reached = None
+            if policy.history is not None:
+                reached = await self._catch_up(place, request, policy.history, send)
+            if policy.presence:
+                await self._appear(place, request, info)
+                members = await backend().amembers(group)
+                await send(messages.present(group, members).event)
+            for message in place.take_held():
+                if _is_news(message, reached):
+                    await send(message.event)
+        except BaseException:
+            # It must not be in half of it.
+            self.leave(group)
+            raise
+
+    async def subscribe(
+        self, group: str, request: HttpRequest, info: Info | None
+    ) -> Feed:
+        """
+        Join a group whose messages the view takes by itself.
+
+        Raise what check_name(), describe() and the backend raise.
+        """
+        check_name(group)
+        self.leave(group)
+        feed = Feed(self, group, self._drop)
+        place = Place(self, group, feed)
+        self._add(place)
+        try:
+            await backend().subscribe(group)
+            if policy_of(group).presence:
+                place.hold()
+                await self._appear(place, request, info)
+                members = await backend().amembers(group)
+                feed.put(messages.present(group, members))
+                for message in place.take_held():
+                    feed.put(message)
+        except BaseException:
+            self.leave(group)
+            raise
+        return feed
+
+    def leave(self, group: str) -> None:
+        """Leave a group; who is not in it is left alone."""
+        place = self._places.pop(group, None)
+        if place is None:
+            return
+        place.give_up()
+        self._delivery.discard(place, backend().unsubscribe)
+        if place.key is not None:
+            backend().exit(group, place.key, self.token)
+
+    def _drop(self, feed: Feed) -> None:
+        """Leave the group of a feed that nobody takes messages from any more."""
+        place = self._places.get(feed.group)
+        if place is not None and place.feed is feed:
+            self.leave(feed.group)
+
+    def end(self) -> None:
+        """Leave all groups: the connection is over."""
+        for group in list(self._places):
+            try:
+                self.leave(group)
+            except Exception:
+                # The others must be left all the same.
+                logger.exception("Leaving the group %s failed.", group)
+
+    async def finish(self) -> None:
+        """Wait for what still goes on, and let go of the connection."""
+        self.end()
+        if self.sending is not None:
+            self.sending.cancel()
+        tasks = {task for task in (self.sending, self._telling) if task is not None}
+        if tasks:
+            await asyncio.wait(tasks)
+        self.socket = None
+        self.connection = _OVER
+
+    def fail(self, error: BaseException) -> None:
+        """Leave all groups: nobody is there any more."""
+        super().fail(error)
+        self.end()
+
+    def lose(self, groups: list[str]) -> None:
+        """Count messages that the peer will not get, and tell by the signal."""
+        if not self.lost:
+            logger.warning(
+                "A member of the group %s is too slow and loses messages.", groups[0]
+            )
+        super().lose(groups)
+        if self._telling is None:
+            self._telling = asyncio.get_running_loop().create_task(
+                self._tell(), context=self.context
+            )
+
+    async def _tell(self) -> None:
+        try:
+            while self.untold:
+                group, count = self.untold.popitem()
+                await emit(
+                    group_messages_dropped,
+                    sender=type(self.socket),
+                    socket=self.socket,
+                    group=group,
+                    count=count,
+                )
+        finally:
+            self._telling = None
+
+    def _add(self, place: Place) -> None:
+        self._places[place.group] = place
+        self._delivery.add(place)
+
+    async def _catch_up(
+        self, place: Place, request: HttpRequest, history: History, send: SendNow
+    ) -> Position | None:
+        """Send what the peer has missed; return the position that it has reached."""
+        position = last_position(request, place.group)
+        if position is None:
+            return None
+        missed = await backend().since(place.group, position, history)
+        if not missed.is_complete:
+            await send(messages.missed(place.group, missed.position).event)
+        for message in missed.messages:
+            await send(message.event)
+        return read_position(missed.position)
+
+    async def _appear(
+        self, place: Place, request: HttpRequest, info: Info | None
+    ) -> None:
+        """Let the other members know that this one is there."""
+        if not policy_of(place.group).presence:
+            return
+        key, info = await describe(request, self.token, info)
+        if not place.is_in:
+            return
+        await backend().enter(place.group, key, self.token, info)
+        if place.is_in:
+            before, place.key = place.key, key
+            if before not in (None, key):
+                backend().exit(place.group, before, self.token)
+        else:
+            # It has left meanwhile, and was not known yet.
+            backend().exit(place.group, key, self.token)
+
+
+def last_position(request: HttpRequest, group: str) -> str | None:
+    """
+    Return from where a peer wants to go on: "last_id" in its URL's query.
+
+    What is no position becomes one that is too old.
+    """
+    try:
+        query = QueryDict(request.scope["query_string"])  # type: ignore[attr-defined]
+    except SuspiciousOperation:
+        # More fields than Django takes.
+        return "0-0"
+    for last_id in reversed(query.getlist("last_id")):
+        name, separator, position = last_id.rpartition("@")
+        if separator and name == group:
+            return position if read_position(position) else "0-0"
+    return None
+
+
+def _is_news(message: Message, reached: Position | None) -> bool:
+    if message.position is None or reached is None:
+        return True
+    position = read_position(message.position)
+    return position is None or position > reached
+
+
+class _Over:
+    """In place of a connection that is over."""
+
+    is_open = False
+
+
+_OVER: Any = _Over()

@@ -1,0 +1,135 @@
+"""What is published: encoded once, however many get it."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+from django.core.serializers.json import DjangoJSONEncoder
+
+from django_asgi_ext.protocols import Event
+
+# What a message was when it was published. PRESENCE is JSON of our own.
+TEXT, BINARY, JSON, PRESENCE = "text", "binary", "json", "presence"
+
+
+class Message:
+    """
+    One message to a group, as it travels between processes and to the peers.
+
+    ``kind`` says what it was: TEXT, BINARY, JSON or PRESENCE. ``payload`` is that,
+    bytes for BINARY and else str. ``key`` is for groups of which a slow member sees
+    the latest message only. ``exclude`` is the token of the member that does not
+    get it. ``position`` is its place in the group's history, if there is one.
+    ``event`` is what a member's send() gets; it is shared and never changed.
+    """
+
+    __slots__ = ("event", "exclude", "key", "kind", "payload", "position")
+
+    def __init__(
+        self,
+        kind: str,
+        payload: str | bytes,
+        key: str | None = None,
+        exclude: str | None = None,
+    ) -> None:
+        self.kind = kind
+        self.payload = payload
+        self.key = key
+        self.exclude = exclude
+        self.position: str | None = None
+        name = "bytes" if kind == BINARY else "text"
+        self.event: Event = {"type": "websocket.send", name: payload}
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.kind} {self.payload!r}>"
+
+    @property
+    def value(self) -> Any:
+        """What was published, as a view gets it: JSON is decoded anew each time."""
+        if self.kind in (JSON, PRESENCE):
+            return json.loads(self.payload)
+        return self.payload
+
+    @property
+    def size(self) -> int:
+        """How much it takes, in bytes or characters."""
+        return len(self.payload)
+
+    def put_at(self, group: str, position: str) -> None:
+        """Give it its place in the history of its group, which the peer sees."""
+        self.position = position
+        about = f'{{"@id": "{group}@{position}", '
+        if isinstance(self.payload, bytes):
+            data = f'"base64": "{base64.b64encode(self.payload).decode("ascii")}"}}'
+        elif self.kind == JSON:
+            data = f'"data": {self.payload}}}'
+        else:
+            data = f'"data": {json.dumps(self.payload)}}}'
+        self.event = {"type": "websocket.send", "text": about + data}
+
+    def to_bytes(self) -> bytes:
+        """Return it for another process, without its position."""
+        about = json.dumps([self.kind, self.key, self.exclude]).encode()
+        payload = self.payload
+        return (
+            about + b"\n" + (payload.encode() if isinstance(payload, str) else payload)
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Message:
+        """
+        Return what to_bytes() has made into bytes.
+
+        Raise ValueError if they are something else.
+        """
+        about, separator, payload = data.partition(b"\n")
+        try:
+            kind, key, exclude = json.loads(about)
+        except (ValueError, TypeError) as error:
+            raise ValueError("These bytes are no message to a group.") from error
+        if kind not in (TEXT, BINARY, JSON, PRESENCE) or not separator:
+            raise ValueError("These bytes are no message to a group.")
+        return cls(kind, payload if kind == BINARY else payload.decode(), key, exclude)
+
+
+def encode(
+    message: object, key: str | None = None, exclude: str | None = None
+) -> Message:
+    """
+    Encode what is published: str and bytes as they are, anything else as JSON.
+
+    Raise TypeError or ValueError for a value that JSON (RFC 8259, with what
+    DjangoJSONEncoder adds) cannot express, and ValueError for a str that UTF-8
+    cannot encode.
+    """
+    if key is not None and not isinstance(key, str):
+        raise TypeError(f"The key of a message is a str, not {key!r}.")
+    if isinstance(message, str):
+        # Raises for a lone surrogate, which servers treat differently.
+        message.encode()
+        return Message(TEXT, str(message), key, exclude)
+    if isinstance(message, (bytes, bytearray, memoryview)):
+        return Message(BINARY, bytes(message), key, exclude)
+    text = json.dumps(message, cls=DjangoJSONEncoder, allow_nan=False)
+    return Message(JSON, text, key, exclude)
+
+
+def missed(group: str, position: str) -> Message:
+    """Return what a peer gets that has missed more than the history has."""
+    return _own({"@id": f"{group}@{position}", "@missed": True})
+
+
+def present(group: str, members: list[dict[str, Any]]) -> Message:
+    """Return what a peer gets that joins a group with presence."""
+    return _own({"@presence": "members", "group": group, "members": members})
+
+
+def presence(kind: str, group: str, member: dict[str, Any]) -> Message:
+    """Return what the members get when one joins or leaves: a "join" or "leave"."""
+    return _own({"@presence": kind, "group": group, "member": member})
+
+
+def _own(value: dict[str, Any]) -> Message:
+    return Message(PRESENCE, json.dumps(value, cls=DjangoJSONEncoder))

@@ -1,0 +1,98 @@
+"""What waits for a member that does not take it as fast as it comes."""
+
+from __future__ import annotations
+
+from django_asgi_ext.groups.message import Message
+from django_asgi_ext.groups.policy import CLOSE, LATEST, Policy
+
+
+class Outbox:
+    """
+    The messages that wait for one member, oldest first.
+
+    ``size`` is how much they take. It holds up to ``most`` messages and
+    ``most_size`` bytes of them, and one of any size if nothing else waits.
+    """
+
+    __slots__ = ("_by_key", "_most", "_most_size", "_next", "_waiting", "size")
+
+    def __init__(self, most: int, most_size: int) -> None:
+        self._most, self._most_size = most, most_size
+        self.size = 0
+        # By their number, in order. A number stays when a message is replaced.
+        self._waiting: dict[int, tuple[str, Message, Policy]] = {}
+        self._by_key: dict[tuple[str, str], int] = {}
+        self._next = 0
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def push(self, group: str, message: Message, policy: Policy) -> list[str] | None:
+        """
+        Put a message behind the others.
+
+        Return the groups of those that are lost for it, one for each; None if
+        none may be lost and there is no room.
+        """
+        lost = []
+        if policy.slow == LATEST:
+            number = self._by_key.get((group, message.key or ""))
+            if number is not None:
+                return self._replace(number, group, message, policy)
+        while not self._has_room(message):
+            dropped = self._drop_oldest()
+            if dropped is not None:
+                lost.append(dropped)
+            elif policy.slow == CLOSE:
+                return None
+            else:
+                # All that waits is more important.
+                return [*lost, group]
+        self._append(group, message, policy)
+        return lost
+
+    def pop(self) -> Message | None:
+        """Take out the oldest message, None if there is none."""
+        if not self._waiting:
+            return None
+        return self._take(next(iter(self._waiting)))[1]
+
+    def _append(self, group: str, message: Message, policy: Policy) -> None:
+        self._waiting[self._next] = group, message, policy
+        if policy.slow == LATEST:
+            self._by_key[group, message.key or ""] = self._next
+        self._next += 1
+        self.size += message.size
+
+    def _replace(
+        self, number: int, group: str, message: Message, policy: Policy
+    ) -> list[str]:
+        """Put the latest message where the one before waits, so that its turn comes."""
+        if message.position is not None:
+            # A peer takes positions in their order only.
+            self._take(number)
+            self._append(group, message, policy)
+        else:
+            self.size += message.size - self._waiting[number][1].size
+            self._waiting[number] = group, message, policy
+        return [group]
+
+    def _drop_oldest(self) -> str | None:
+        for number, (group, _, policy) in self._waiting.items():
+            if policy.slow != CLOSE:
+                self._take(number)
+                return group
+        return None
+
+    def _take(self, number: int) -> tuple[str, Message, Policy]:
+        group, message, policy = taken = self._waiting.pop(number)
+        if policy.slow == LATEST:
+            del self._by_key[group, message.key or ""]
+        self.size -= message.size
+        return taken
+
+    def _has_room(self, message: Message) -> bool:
+        return not self._waiting or (
+            len(self._waiting) < self._most
+            and self.size + message.size <= self._most_size
+        )

@@ -1,0 +1,215 @@
+"""Who gets what is published: one connection, and its places in groups."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+from collections.abc import Iterator
+from contextvars import Context, copy_context
+from itertools import count
+from typing import Any, Protocol
+
+from django_asgi_ext import conf
+from django_asgi_ext.groups.message import PRESENCE, Message
+from django_asgi_ext.groups.outbox import Outbox
+from django_asgi_ext.groups.policy import Policy, policy_of
+from django_asgi_ext.groups.sending import Rest
+from django_asgi_ext.protocols import Send
+
+logger = logging.getLogger("django_asgi_ext.groups")
+
+_numbers = count()
+# Of this process; those that are forked differ by their number.
+_process = secrets.token_hex(8)
+
+# Nobody knows who is there if one of those is lost.
+_OF_PRESENCE = Policy()
+
+
+def own_policy(group: str, message: Message) -> Policy:
+    """Return how a message to a group is treated if a member is too slow."""
+    return _OF_PRESENCE if message.kind == PRESENCE else policy_of(group)
+
+
+class Counted(Protocol):
+    """How many events a connection was given, and how many it has taken."""
+
+    begun: int
+    done: int
+
+
+class Connection(Protocol):
+    """
+    What a member's messages go to.
+
+    ``is_open`` is whether messages may pass, and ``pulse`` counts them.
+    """
+
+    is_open: bool
+    asgi_send: Send
+
+    @property
+    def pulse(self) -> Counted:
+        """What is counted."""
+
+    def peer_lags(self) -> None:
+        """Close the connection to a peer that is too slow."""
+
+
+class Receiver:
+    """
+    One connection as a member of groups.
+
+    ``outbox`` is there while the peer does not take what is sent to it, and
+    ``sending`` the task that sends it. ``lost`` counts what it has not got, by
+    group, and ``untold`` what of it nobody was told.
+    """
+
+    __slots__ = (
+        "_number",
+        "connection",
+        "context",
+        "lost",
+        "outbox",
+        "sending",
+        "untold",
+    )
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        # What a send() sets there is seen by its next one, and by nobody else's.
+        self.context: Context = copy_context()
+        self.outbox: Outbox | None = None
+        self.sending: asyncio.Task[None] | None = None
+        self.lost = 0
+        self.untold: dict[str, int] = {}
+        self._number = next(_numbers)
+
+    @property
+    def token(self) -> str:
+        """A name that no other member has, in any process."""
+        return f"{_process}-{os.getpid()}-{self._number}"
+
+    def push(self, group: str, message: Message) -> None:
+        """Let a message wait; close the connection if it cannot."""
+        outbox = self.outbox
+        if outbox is None:
+            return
+        lost = outbox.push(group, message, own_policy(group, message))
+        if lost is None:
+            self.fall_behind(group)
+        elif lost:
+            self.lose(lost)
+
+    def lose(self, groups: list[str]) -> None:
+        """Count messages that the peer will not get, by their groups."""
+        self.lost += len(groups)
+        for group in groups:
+            self.untold[group] = self.untold.get(group, 0) + 1
+
+    def fall_behind(self, group: str) -> None:
+        """Close the connection: the peer is too slow for a group that needs all."""
+        if self.connection.is_open:
+            logger.warning("A member of the group %s is too slow for it.", group)
+            self.connection.peer_lags()
+
+    def begin_to_wait(self) -> None:
+        """Keep what comes from now on: a send waits for the peer."""
+        self.outbox = Outbox(conf.outbox(), conf.outbox_size())
+
+    async def carry(self, rest: Rest) -> None:
+        """Go on with a send that waits, and then send what has come meanwhile."""
+        connection, outbox = self.connection, self.outbox
+        try:
+            await self._finish(rest)
+            while outbox is not None and connection.is_open:
+                message = outbox.pop()
+                if message is None:
+                    break
+                connection.pulse.begun += 1
+                steps = connection.asgi_send(message.event).__await__()
+                await self._finish(Rest(self.context, steps))
+        except Exception as error:
+            self.fail(error)
+        finally:
+            self.outbox = self.sending = None
+
+    async def _finish(self, rest: Rest) -> None:
+        try:
+            await rest
+        finally:
+            self.connection.pulse.done += 1
+
+    def fail(self, error: BaseException) -> None:
+        """Take note of what a send() has raised: nothing more goes to this peer."""
+        # OSError, and with some servers RuntimeError, is how a send() says that
+        # nobody is there any more. The connection's reader will find out.
+        if not isinstance(error, (OSError, RuntimeError, asyncio.CancelledError)):
+            logger.error("Sending to a member of a group failed.", exc_info=error)
+
+
+class Place:
+    """
+    The place of a member in one group.
+
+    ``is_direct`` is whether messages go straight to the peer. Else they are
+    ``held`` while the member gets what came before, or its view takes them from
+    ``feed``. ``is_in`` is whether it has not left.
+    """
+
+    __slots__ = ("feed", "group", "held", "is_direct", "is_in", "key", "member")
+
+    def __init__(self, member: Receiver, group: str, feed: Feed | None = None) -> None:
+        self.member = member
+        self.group = group
+        self.feed = feed
+        self.held: list[Message] | None = None
+        # By which the presence of the group knows it.
+        self.key: str | None = None
+        self.is_in = True
+        self.is_direct = feed is None
+
+    def hold(self) -> None:
+        """Keep messages until release()."""
+        self.held = []
+        self.is_direct = False
+
+    def take_held(self) -> Iterator[Message]:
+        """Yield what is held, and what comes meanwhile, until there is no more."""
+        while self.held:
+            yield self.held.pop(0)
+        self.held = None
+        self.is_direct = self.is_in and self.feed is None
+
+    def take(self, message: Message) -> None:
+        """Take a message that cannot go straight to the peer."""
+        if not self.is_in:
+            return
+        if self.held is not None:
+            if len(self.held) < conf.outbox():
+                self.held.append(message)
+            else:
+                self.member.fall_behind(self.group)
+        elif self.feed is not None:
+            self.feed.put(message)
+        else:
+            self.member.push(self.group, message)
+
+    def give_up(self) -> None:
+        """Leave."""
+        self.is_in = self.is_direct = False
+        self.held = None
+        if self.feed is not None:
+            self.feed.end()
+
+
+class Feed(Protocol):
+    """What a view takes the messages of a group from."""
+
+    def put(self, message: Message) -> Any:
+        """Put a message down."""
+
+    def end(self) -> None:
+        """Note that there will be no more."""

@@ -1,0 +1,52 @@
+"""The messages of a group in the hands of a view."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from django_asgi_ext.groups.feed import Feed
+from django_asgi_ext.threads import Unit
+
+
+class Subscription:
+    """
+    What is published to a group, for a view to iterate over.
+
+    It begins with the first message that is asked for. It ends when the view
+    leaves the group, when the connection is over, and when nothing refers to it
+    any more, as behind a loop that was left.
+    """
+
+    def __init__(self, begin: Callable[[], Awaitable[Feed]], unit: Unit) -> None:
+        self._begin = begin
+        self._unit = unit
+        self._feed: Feed | None = None
+        self._loop = asyncio.get_running_loop()
+
+    def __aiter__(self) -> Subscription:
+        return self
+
+    async def __anext__(self) -> Any:
+        """
+        Return the next message: str and bytes as they are, JSON decoded.
+
+        End the iteration when there will be no more. Raise what joining raises.
+        """
+        if self._feed is None:
+            self._feed = await self._begin()
+        if self._unit.is_busy:
+            self._unit.end()
+        message = await self._feed.next()
+        if message is None:
+            # Who tries again and again lets others run.
+            await asyncio.sleep(0)
+            raise StopAsyncIteration
+        return message.value
+
+    def __del__(self) -> None:
+        feed = self._feed
+        if feed is not None and not feed.is_over and not self._loop.is_closed():
+            # A collector of garbage may run on any thread.
+            self._loop.call_soon_threadsafe(feed.drop)
