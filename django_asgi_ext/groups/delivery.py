@@ -28,6 +28,9 @@ logger = logging.getLogger("django_asgi_ext.groups")
 SLICE = 0.003
 CHUNK = 32
 
+# From how many messages that wait for a loop on it is behind.
+BACKLOG = 10_000
+
 # Guards which loops have members of a group.
 _lock = Lock()
 _by_group: dict[str, tuple[Delivery, ...]] = {}
@@ -38,6 +41,11 @@ def deliver(group: str, message: Message) -> None:
     """Hand a message to all members in this process, from any thread."""
     for delivery in _by_group.get(group, ()):
         delivery.put(group, message)
+
+
+def is_behind(group: str) -> bool:
+    """Return whether a loop does not deliver as fast as is published."""
+    return any(delivery.is_behind for delivery in _by_group.get(group, ()))
 
 
 def delivery() -> Delivery:
@@ -67,6 +75,7 @@ class Delivery:
         # What is left of the message that is being delivered.
         self._message: Message | None = None
         self._rest: Sequence[Place] = ()
+        self._at = 0
 
     def add(self, place: Place) -> None:
         """Let a place have what is published from now on."""
@@ -95,6 +104,11 @@ class Delivery:
         if not self._is_awake:
             self._wake()
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether more messages wait than should."""
+        return len(self._queue) > BACKLOG
+
     def _wake(self) -> None:
         with self._lock:
             if self._is_awake:
@@ -103,27 +117,30 @@ class Delivery:
         loop = self._loop()
         try:
             if loop is None:
-                raise RuntimeError
+                raise RuntimeError("The event loop is gone.")
             loop.call_soon_threadsafe(self._run, context=self._context)
-        except RuntimeError:
-            # The loop is closed, and its members with it.
+        except RuntimeError as error:
+            # It is closed, and nobody has ended the connections there.
             self._queue.clear()
-            for group in list(self._places):
-                _forget(group, self)
+            for places in list(self._places.values()):
+                for member in list(places):
+                    member.fail(error)
 
     def _run(self) -> None:
         loop = asyncio.get_running_loop()
         until = time.perf_counter() + SLICE
-        with Stage(loop) as stage:
-            while self._go_on(stage, until):
-                pass
-        if self._message is not None or self._queue:
-            loop.call_soon(self._run, context=self._context)
-            return
-        self._is_awake = False
-        # What was put there before that has woken nobody.
-        if self._queue:
-            self._wake()
+        try:
+            with Stage(loop) as stage:
+                while self._go_on(stage, until):
+                    pass
+        finally:
+            if self._message is not None or self._queue:
+                loop.call_soon(self._run, context=self._context)
+            else:
+                self._is_awake = False
+                # What was put there before that has woken nobody.
+                if self._queue:
+                    self._wake()
 
     def _go_on(self, stage: Stage, until: float) -> bool:
         """Deliver for a while; return whether there is more to do and time for it."""
@@ -132,14 +149,14 @@ class Delivery:
             if not self._queue:
                 return False
             group, message = self._queue.popleft()
-            self._rest = self._places_for(group, message)
+            self._rest, self._at = self._places_for(group, message), 0
             self._message = message
-        places, at = self._rest, 0
-        while at < len(places):
-            self._deliver(stage, places[at : at + CHUNK], message)
-            at += CHUNK
+        while self._at < len(self._rest):
+            chunk = self._rest[self._at : self._at + CHUNK]
+            # Before: whatever goes wrong there, nobody gets it twice.
+            self._at += CHUNK
+            self._deliver(stage, chunk, message)
             if time.perf_counter() > until:
-                self._rest = places[at:]
                 return False
         self._rest, self._message = (), None
         return time.perf_counter() < until
@@ -160,7 +177,10 @@ class Delivery:
         for place in places:
             member = place.member
             if not place.is_direct or member.outbox is not None:
-                place.take(message)
+                try:
+                    place.take(message)
+                except Exception:
+                    logger.exception("A message to %s is lost.", place.group)
                 continue
             connection = member.connection
             if not connection.is_open:

@@ -159,24 +159,21 @@ class Member(Receiver):
                 "A member of the group %s is too slow and loses messages.", groups[0]
             )
         super().lose(groups)
-        if self._telling is None:
+        if self._telling is None or self._telling.done():
             self._telling = asyncio.get_running_loop().create_task(
                 self._tell(), context=self.context
             )
 
     async def _tell(self) -> None:
-        try:
-            while self.untold:
-                group, count = self.untold.popitem()
-                await emit(
-                    group_messages_dropped,
-                    sender=type(self.socket),
-                    socket=self.socket,
-                    group=group,
-                    count=count,
-                )
-        finally:
-            self._telling = None
+        while self.untold:
+            group, count = self.untold.popitem()
+            await emit(
+                group_messages_dropped,
+                sender=type(self.socket),
+                socket=self.socket,
+                group=group,
+                count=count,
+            )
 
     def _add(self, place: Place) -> None:
         self._places[place.group] = place

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django_asgi_ext.groups.message import Message
+from django_asgi_ext.groups.message import Message, missed
 from django_asgi_ext.groups.policy import CLOSE, LATEST, Policy
 
 
@@ -12,9 +12,18 @@ class Outbox:
 
     ``size`` is how much they take. It holds up to ``most`` messages and
     ``most_size`` bytes of them, and one of any size if nothing else waits.
+    In place of those that are lost, a peer that knows positions is told so.
     """
 
-    __slots__ = ("_by_key", "_most", "_most_size", "_next", "_waiting", "size")
+    __slots__ = (
+        "_by_key",
+        "_missed",
+        "_most",
+        "_most_size",
+        "_next",
+        "_waiting",
+        "size",
+    )
 
     def __init__(self, most: int, most_size: int) -> None:
         self._most, self._most_size = most, most_size
@@ -22,6 +31,8 @@ class Outbox:
         # By their number, in order. A number stays when a message is replaced.
         self._waiting: dict[int, tuple[str, Message, Policy]] = {}
         self._by_key: dict[tuple[str, str], int] = {}
+        # The position of the last one that was lost, by group.
+        self._missed: dict[str, str] = {}
         self._next = 0
 
     def __len__(self) -> int:
@@ -47,15 +58,20 @@ class Outbox:
                 return None
             else:
                 # All that waits is more important.
+                self._miss(group, message)
                 return [*lost, group]
         self._append(group, message, policy)
         return lost
 
     def pop(self) -> Message | None:
         """Take out the oldest message, None if there is none."""
-        if not self._waiting:
-            return None
-        return self._take(next(iter(self._waiting)))[1]
+        number = next(iter(self._waiting), None)
+        if number is None:
+            return missed(*self._missed.popitem()) if self._missed else None
+        group, _, _ = self._waiting[number]
+        if group in self._missed:
+            return missed(group, self._missed.pop(group))
+        return self._take(number)[1]
 
     def _append(self, group: str, message: Message, policy: Policy) -> None:
         self._waiting[self._next] = group, message, policy
@@ -78,11 +94,16 @@ class Outbox:
         return [group]
 
     def _drop_oldest(self) -> str | None:
-        for number, (group, _, policy) in self._waiting.items():
+        for number, (group, message, policy) in self._waiting.items():
             if policy.slow != CLOSE:
                 self._take(number)
+                self._miss(group, message)
                 return group
         return None
+
+    def _miss(self, group: str, message: Message) -> None:
+        if message.position is not None:
+            self._missed[group] = message.position
 
     def _take(self, number: int) -> tuple[str, Message, Policy]:
         group, message, policy = taken = self._waiting.pop(number)

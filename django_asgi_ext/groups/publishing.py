@@ -3,22 +3,44 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from django_asgi_ext.groups.backends import backend
-from django_asgi_ext.groups.delivery import deliver
+from django_asgi_ext.groups.delivery import deliver, is_behind
 from django_asgi_ext.groups.message import Message
 from django_asgi_ext.groups.policy import History, policy_of
 
+# How long who publishes more than event loops can deliver is held back with each
+# message, in seconds: one of them may stand still.
+PATIENCE = 1.0
+_PAUSE = 0.001
+
 
 def publish_now(group: str, message: Message) -> None:
-    """Publish on any thread."""
+    """Publish on any thread; on one without an event loop, no faster than they can."""
     backend().publish(group, message, _deliver_here(group, message))
+    if is_behind(group) and not _is_on_a_loop():
+        deadline = time.monotonic() + PATIENCE
+        while is_behind(group) and time.monotonic() < deadline:
+            time.sleep(_PAUSE)
 
 
 async def apublish_now(group: str, message: Message) -> None:
     """Publish on an event loop, and let it deliver before this goes on."""
     await backend().apublish(group, message, _deliver_here(group, message))
     await asyncio.sleep(0)
+    if is_behind(group):
+        deadline = time.monotonic() + PATIENCE
+        while is_behind(group) and time.monotonic() < deadline:
+            await asyncio.sleep(_PAUSE)
+
+
+def _is_on_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _deliver_here(group: str, message: Message) -> History | None:

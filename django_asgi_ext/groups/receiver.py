@@ -146,8 +146,12 @@ class Receiver:
         """Take note of what a send() has raised: nothing more goes to this peer."""
         # OSError, and with some servers RuntimeError, is how a send() says that
         # nobody is there any more. The connection's reader will find out.
-        if not isinstance(error, (OSError, RuntimeError, asyncio.CancelledError)):
-            logger.error("Sending to a member of a group failed.", exc_info=error)
+        is_gone = isinstance(error, (OSError, RuntimeError, asyncio.CancelledError))
+        logger.log(
+            logging.DEBUG if is_gone else logging.ERROR,
+            "Sending to a member of a group failed.",
+            exc_info=error,
+        )
 
 
 class Place:

@@ -195,9 +195,11 @@ class WebSocket(Habits):
         self._transport.open()
         self.upgrade_headers = []
         logger.info("WebSocket CONNECT %s", printable(self.path))
-        for group in self._first_groups:
-            await self.join(group)
-        await emit(websocket_connected, sender=WebSocket, socket=self)
+        try:
+            for group in self._first_groups:
+                await self.join(group)
+        finally:
+            await emit(websocket_connected, sender=WebSocket, socket=self)
 
     def recv(self) -> Coroutine[Any, Any, str | bytes]:
         """
