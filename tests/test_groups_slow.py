@@ -17,10 +17,9 @@ GROUPS = {
 
 
 @websocket(group="{group}")
-async def asleep(socket, group):
-    """Accept, and never look at the socket again."""
-    await socket.accept()
-    await asyncio.sleep(1000)
+async def listening(socket, group):
+    """Wait until the peer leaves."""
+    await socket.recv()
 
 
 class Slow:
@@ -60,7 +59,7 @@ class Slow:
 def member(connect, urls, settings_of_ours):
     """Connect a peer that may be slow; its outbox has room for three messages."""
     settings_of_ours(OUTBOX=3, OUTBOX_SIZE=1000, CLOSE_TIMEOUT=0.2, GROUPS=GROUPS)
-    urls(path("ws/<group>/", asleep))
+    urls(path("ws/<group>/", listening))
 
     async def make(group="chat"):
         peer = Slow(connect(f"/ws/{group}/"))
@@ -166,7 +165,7 @@ async def test_others_do_not_wait(member):
 async def test_never_reads(connect, urls, settings_of_ours):
     """A member that never reads is ended after SEND_TIMEOUT, as in a send()."""
     settings_of_ours(SEND_TIMEOUT=0.2, CLOSE_TIMEOUT=0.2)
-    urls(path("ws/<group>/", asleep))
+    urls(path("ws/<group>/", listening))
     peer = Slow(connect("/ws/chat/"))
     await peer.accepted()
     peer.stop_reading()
@@ -188,7 +187,7 @@ async def groups_left():
 
 async def test_send_sees_one_task(connect, urls):
     """What a server's send() finds as the current task goes on with that send()."""
-    urls(path("ws/<group>/", asleep))
+    urls(path("ws/<group>/", listening))
     peer = connect("/ws/chat/")
     application, seen = peer.application, []
 
@@ -214,7 +213,7 @@ async def test_send_sees_one_task(connect, urls):
 
 async def test_timeout_within_send(connect, urls):
     """A timeout in a server's send() ends that send(), and nobody else's."""
-    urls(path("ws/<group>/", asleep))
+    urls(path("ws/<group>/", listening))
     impatient, other = connect("/ws/chat/"), connect("/ws/chat/")
     application = impatient.application
 
@@ -247,7 +246,7 @@ variable = contextvars.ContextVar("variable", default="untouched")
 @pytest.mark.parametrize("waits", [False, True])
 async def test_context_of_a_send(connect, urls, waits):
     """What a server's send() does to context variables only its own next one sees."""
-    urls(path("ws/<group>/", asleep))
+    urls(path("ws/<group>/", listening))
     seen = {"one": [], "two": []}
 
     def make(name):
@@ -289,7 +288,7 @@ async def test_context_of_a_send(connect, urls, waits):
 @pytest.mark.parametrize("error", [ValueError, OSError, asyncio.CancelledError])
 async def test_send_that_fails(connect, urls, caplog, error):
     """A member whose send() fails is no member any more; nobody else notices."""
-    urls(path("ws/<group>/", asleep))
+    urls(path("ws/<group>/", listening))
     broken, other = connect("/ws/chat/"), connect("/ws/chat/")
     application = broken.application
     calls = []

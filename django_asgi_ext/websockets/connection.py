@@ -14,7 +14,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django_asgi_ext import conf
 from django_asgi_ext.exceptions import ConnectionClosed, InvalidJSON, InvalidState
 from django_asgi_ext.groups.feed import Feed
-from django_asgi_ext.groups.members import Member
+from django_asgi_ext.groups.member import Member
 from django_asgi_ext.groups.names import check_name
 from django_asgi_ext.protocols import Event
 from django_asgi_ext.signals import emit, websocket_connected
@@ -376,7 +376,7 @@ class WebSocket(Habits):
             member = await self._as_member(group)
             return await member.subscribe(group, self.request, info)
 
-        return Subscription(begin, self._unit)
+        return Subscription(begin, self._transport, self._unit)
 
     async def _as_member(self, group: str) -> Member:
         check_name(group)

@@ -8,6 +8,7 @@ from typing import Any
 
 from django_asgi_ext.groups.feed import Feed
 from django_asgi_ext.threads import Unit
+from django_asgi_ext.websockets.transport import Transport
 
 
 class Subscription:
@@ -19,8 +20,11 @@ class Subscription:
     any more, as behind a loop that was left.
     """
 
-    def __init__(self, begin: Callable[[], Awaitable[Feed]], unit: Unit) -> None:
+    def __init__(
+        self, begin: Callable[[], Awaitable[Feed]], transport: Transport, unit: Unit
+    ) -> None:
         self._begin = begin
+        self._transport = transport
         self._unit = unit
         self._feed: Feed | None = None
         self._loop = asyncio.get_running_loop()
@@ -40,6 +44,8 @@ class Subscription:
             self._unit.end()
         message = await self._feed.next()
         if message is None:
+            # As by ConnectionClosed: the view may finish in its own time.
+            self._transport.told |= not self._transport.is_open
             # Who tries again and again lets others run.
             await asyncio.sleep(0)
             raise StopAsyncIteration

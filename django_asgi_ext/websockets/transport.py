@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from django_asgi_ext import conf
 from django_asgi_ext.exceptions import ConnectionClosed
-from django_asgi_ext.groups.members import Member
+from django_asgi_ext.groups.member import Member
 from django_asgi_ext.protocols import Event, Receive, Scope, Send
 from django_asgi_ext.servers import server_of
 from django_asgi_ext.websockets.endings import INTERNAL_ERROR, SERVICE_RESTART

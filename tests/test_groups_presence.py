@@ -1,0 +1,259 @@
+"""Groups with presence: who is there."""
+
+import json
+
+import pytest
+from django.contrib.auth.models import AnonymousUser
+from django.core.exceptions import ImproperlyConfigured
+from django.test import override_settings
+from django.urls import path
+
+from django_asgi_ext import groups, websocket
+
+POLICIES = {"chat": {"presence": True}, "log": {"presence": True, "history": 10}}
+
+
+class User:
+    """A user as far as presence wants to know."""
+
+    is_authenticated = True
+
+    def __init__(self, pk, name):
+        self.pk = pk
+        self._name = name
+
+    def __str__(self):
+        return self._name
+
+
+ADA, GRACE = User(1, "ada"), User(2, "grace")
+USERS = {"ada": ADA, "grace": GRACE, "nobody": AnonymousUser()}
+
+
+class Middleware:
+    """Takes the user from the URL, and a session if one is named there."""
+
+    def __init__(self, get_response):
+        self.get_response = get_response
+
+    def __call__(self, request):
+        request.user = USERS.get(request.path.split("/")[2], ADA)
+        if "session" in request.GET:
+            request.session = Session(request.GET["session"])
+        return self.get_response(request)
+
+
+class Session:
+    def __init__(self, session_key):
+        self.session_key = session_key
+
+    def keys(self):
+        return []
+
+
+@websocket(group="{group}")
+async def listening(socket, name, group):
+    """Wait until the peer leaves."""
+    await socket.recv()
+
+
+@websocket
+async def introduced(socket, name, group):
+    """Join with the info that the peer says."""
+    async for text in socket:
+        await socket.join(group, info=json.loads(text))
+
+
+@pytest.fixture
+def member(connect, urls, settings_of_ours):
+    """Connect a user to a group; return the peer and what it was told first."""
+    settings_of_ours(GROUPS={"POLICIES": POLICIES})
+    urls(
+        path("ws/<name>/<group>/", listening),
+        path("in/<name>/<group>/", introduced),
+    )
+
+    async def make(name, group="chat", query=""):
+        peer = connect(f"/ws/{name}/{group}/{query}")
+        await peer.accepted()
+        return peer, await hear(peer)
+
+    with override_settings(MIDDLEWARE=["test_groups_presence.Middleware"]):
+        yield make
+
+
+async def hear(peer):
+    return json.loads(await peer.hear())
+
+
+ADA_INFO, GRACE_INFO = {"id": 1, "name": "ada"}, {"id": 2, "name": "grace"}
+
+
+async def test_members(member):
+    """Who joins is told who is there; the others are told who joins and leaves."""
+    ada, told = await member("ada")
+    assert told == {"@presence": "members", "group": "chat", "members": [ADA_INFO]}
+    grace, told = await member("grace")
+    assert told["members"] == [ADA_INFO, GRACE_INFO]
+    assert groups.members("chat") == [ADA_INFO, GRACE_INFO]
+    assert await groups.amembers("chat") == [ADA_INFO, GRACE_INFO]
+    assert await hear(ada) == {
+        "@presence": "join",
+        "group": "chat",
+        "member": GRACE_INFO,
+    }
+    await grace.leave()
+    assert await hear(ada) == {
+        "@presence": "leave",
+        "group": "chat",
+        "member": GRACE_INFO,
+    }
+    assert groups.members("chat") == [ADA_INFO]
+    await ada.leave()
+    assert groups.members("chat") == []
+
+
+async def test_two_tabs(member):
+    """A user with two sockets joins with the first and leaves with the last."""
+    grace, _ = await member("grace")
+    one, _ = await member("ada")
+    assert (await hear(grace))["@presence"] == "join"
+    two, told = await member("ada")
+    assert told["members"] == [GRACE_INFO, ADA_INFO]
+    await one.leave()
+    assert groups.members("chat") == [GRACE_INFO, ADA_INFO]
+    groups.publish("chat", "nothing was said before")
+    assert await grace.hear() == "nothing was said before"
+    await two.leave()
+    assert await hear(grace) == {
+        "@presence": "leave",
+        "group": "chat",
+        "member": ADA_INFO,
+    }
+    await grace.leave()
+
+
+async def test_anonymous(member):
+    """Anonymous users are there too, each socket for itself."""
+    one, told = await member("nobody")
+    (first,) = told["members"]
+    assert first["id"].startswith("anonymous-")
+    two, told = await member("nobody")
+    assert len(told["members"]) == 2
+    await one.leave()
+    await two.leave()
+
+
+async def test_anonymous_session(member):
+    """An anonymous user with a session is there once; its key stays secret."""
+    one, _ = await member("nobody", query="?session=secret")
+    two, told = await member("nobody", query="?session=secret")
+    (info,) = told["members"]
+    assert "secret" not in str(info)
+    three, told = await member("nobody", query="?session=other")
+    assert len(told["members"]) == 2
+    for peer in (one, two, three):
+        await peer.leave()
+
+
+async def test_own_info(member, connect):
+    """A view may say what others see; the id in it says who is the same."""
+    watching, _ = await member("grace")
+    one, two = connect("/in/ada/chat/"), connect("/in/ada/chat/")
+    await one.accepted()
+    await two.accepted()
+    await one.say(json.dumps({"id": "a", "colour": "red"}))
+    assert (await hear(watching))["member"] == {"id": "a", "colour": "red"}
+    await two.say(json.dumps({"colour": "blue"}))
+    assert (await hear(watching))["member"] == {"id": 1, "colour": "blue"}
+    # Another id is another one.
+    await hear(two)
+    await two.say(json.dumps({"id": "b"}))
+    assert (await hear(watching)) == {
+        "@presence": "join",
+        "group": "chat",
+        "member": {"id": "b"},
+    }
+    assert (await hear(watching)) == {
+        "@presence": "leave",
+        "group": "chat",
+        "member": {"id": 1, "colour": "blue"},
+    }
+    for peer in (one, two, watching):
+        await peer.leave()
+
+
+async def test_info_that_is_none(member, connect):
+    """The info of a member is a dict."""
+    peer = connect("/in/ada/chat/")
+    await peer.accepted()
+    await peer.say("[]")
+    assert await peer.closed() == (1011, "")
+    assert groups.members("chat") == []
+
+
+async def test_leave_group(member, connect):
+    """leave() ends presence as well."""
+
+    @websocket
+    async def view(socket):
+        await socket.join("chat", info={"id": "x"})
+        await socket.recv()
+        await socket.leave("chat")
+        await socket.send(json.dumps(await groups.amembers("chat")))
+
+    peer = connect(view)
+    await peer.accepted()
+    assert (await hear(peer))["members"] == [{"id": "x"}]
+    await peer.say("leave")
+    assert await peer.hear() == "[]"
+    assert await peer.closed() == (1000, "")
+
+
+async def test_with_history(member):
+    """In a group with history, joining and leaving are no part of it."""
+    ada, _ = await member("ada", "log")
+    grace, _ = await member("grace", "log")
+    assert (await hear(ada))["@presence"] == "join"
+    groups.publish("log", "hello")
+    last_id = (await hear(ada))["@id"]
+    await grace.leave()
+    assert (await hear(ada))["@presence"] == "leave"
+    await ada.leave()
+    groups.publish("log", "missed")
+    ada, first = await member("ada", "log", f"?last_id={last_id}")
+    assert first["data"] == "missed"
+    assert (await hear(ada))["members"] == [ADA_INFO]
+    await ada.leave()
+
+
+async def test_subscription(member, connect):
+    """A view that subscribes is there too, and takes what is told of others."""
+
+    @websocket
+    async def view(socket):
+        await socket.accept()
+        async for message in socket.subscribe("chat", info={"id": "x"}):
+            await socket.send_json([message])
+
+    peer = connect(view)
+    await peer.accepted()
+    (told,) = await hear(peer)
+    assert told == {"@presence": "members", "group": "chat", "members": [{"id": "x"}]}
+    await peer.leave()
+    assert groups.members("chat") == []
+
+
+async def test_no_presence(settings_of_ours):
+    """Who is in a group without presence nobody knows, and that is an error."""
+    settings_of_ours()
+    message = (
+        "The group 'chat' has no presence. Set it in ASGI_EXT['GROUPS']['POLICIES'], "
+        "as {'chat.*': {'presence': True}}."
+    )
+    with pytest.raises(ImproperlyConfigured) as error:
+        groups.members("chat")
+    assert str(error.value) == message
+    with pytest.raises(ImproperlyConfigured) as error:
+        await groups.amembers("chat")
+    assert str(error.value) == message
