@@ -1,0 +1,168 @@
+"""How sockets become members, and how they leave."""
+
+import asyncio
+
+import pytest
+
+from django_asgi_ext import ConnectionClosed, WebSocketView, groups, websocket
+
+
+async def test_leave(connect):
+    """Who has left gets nothing more, and may join again."""
+
+    @websocket
+    async def view(socket):
+        await socket.join("chat")
+        assert socket.groups == {"chat"}
+        async for message in socket:
+            if message == "leave":
+                await socket.leave("chat")
+            elif message == "join":
+                await socket.join("chat")
+            await socket.send(message)
+
+    peer = connect(view)
+    await peer.accepted()
+    for message in ("join", "leave"):
+        await peer.say(message)
+        assert await peer.hear() == message
+    groups.publish("chat", "lost")
+    await peer.say("join")
+    assert await peer.hear() == "join"
+    groups.publish("chat", "heard once")
+    assert await peer.hear() == "heard once"
+    assert await peer.receive_nothing()
+    await peer.leave()
+
+
+async def test_several_groups(connect):
+    """A view may be in several groups from the beginning."""
+
+    @websocket(group=["a", "b"])
+    async def view(socket):
+        await socket.recv()
+
+    peer = connect(view)
+    await peer.accepted()
+    groups.publish("a", "one")
+    groups.publish("b", "two")
+    assert [await peer.hear(), await peer.hear()] == ["one", "two"]
+    await peer.leave()
+
+
+async def test_group_of_a_class(connect):
+    """The attribute group of a class means what the argument of @websocket does."""
+
+    class View(WebSocketView):
+        group = "chat"
+
+    peer = connect(View.as_view())
+    await peer.accepted()
+    groups.publish("chat", "hello")
+    assert await peer.hear() == "hello"
+    await peer.leave()
+
+
+async def test_join_after_the_end(connect):
+    """join() raises ConnectionClosed once the connection is over; leave() does not."""
+    outcome = asyncio.get_running_loop().create_future()
+
+    @websocket
+    async def view(socket):
+        await socket.join("before")
+        await socket.close()
+        assert socket.groups == frozenset()
+        await socket.leave("before")
+        with pytest.raises(ConnectionClosed) as error:
+            await socket.join("after")
+        outcome.set_result(error.value.code)
+
+    peer = connect(view)
+    await peer.accepted()
+    assert await peer.closed() == (1000, "")
+    assert await asyncio.wait_for(outcome, 5) == 1000
+
+
+async def test_denied(connect):
+    """A socket that was never accepted joins no group."""
+    sockets = []
+
+    @websocket(group="chat")
+    async def view(socket):
+        sockets.append(socket)
+
+    status, _, _ = await connect(view).denied()
+    assert status == 403
+    assert sockets[0].groups == frozenset()
+
+
+async def test_join_accepts(connect):
+    """join() completes the opening handshake, as send() does."""
+
+    @websocket
+    async def view(socket):
+        await socket.join("chat")
+        await asyncio.sleep(1000)
+
+    peer = connect(view)
+    await peer.accepted()
+    groups.publish("chat", "hello")
+    assert await peer.hear() == "hello"
+    await peer.leave()
+
+
+@pytest.mark.parametrize("how", ["leaves", "raises", "returns", "cancelled"])
+async def test_members_leave_by_themselves(connect, how):
+    """However a connection ends, it leaves its groups."""
+    sockets = []
+
+    @websocket(group=["a", "b"])
+    async def view(socket):
+        sockets.append(socket)
+        await socket.accept()
+        if how == "cancelled":
+            await asyncio.sleep(1000)
+        async for message in socket:
+            if message == "raises":
+                raise ValueError
+            break
+
+    peer = connect(view)
+    await peer.accepted()
+    assert sockets[0].groups == {"a", "b"}
+    if how in ("raises", "returns"):
+        await peer.say(how)
+        await peer.closed()
+    else:
+        await peer.leave()
+    assert sockets[0].groups == frozenset()
+    # Nobody is there, and that is no error.
+    await groups.apublish("a", "hello")
+
+
+async def test_leaving_during_fan_out(connect):
+    """A member that another one's message makes leave gets nothing more."""
+    sockets = []
+
+    @websocket(group="chat")
+    async def view(socket):
+        sockets.append(socket)
+        await socket.recv()
+
+    peers = [connect(view)] + [connect("/ws/") for _ in range(2)]
+    for peer in peers:
+        await peer.accepted()
+    first = sockets[0].member
+    send = first.connection.asgi_send
+
+    async def send_and_leave(event):
+        sockets[1].member.end()
+        await send(event)
+
+    first.connection.asgi_send = send_and_leave
+    groups.publish("chat", "hello")
+    assert await peers[0].hear() == "hello"
+    assert await peers[2].hear() == "hello"
+    assert await peers[1].receive_nothing()
+    for peer in peers:
+        await peer.leave()

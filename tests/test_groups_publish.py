@@ -1,0 +1,298 @@
+"""Publishing from wherever one may be."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+
+import django
+import pytest
+from asgiref.sync import async_to_sync, sync_to_async
+from django.db import transaction
+from django.http import HttpResponse
+from django.urls import path
+from project.http import request
+
+from django_asgi_ext import ASGIHandler, groups, websocket
+from django_asgi_ext.groups import publishing
+from django_asgi_ext.groups.delivery import delivery
+from django_asgi_ext.groups.member import Member
+
+
+@websocket(group="chat")
+async def listening(socket):
+    """Wait until the peer leaves."""
+    await socket.recv()
+
+
+@pytest.fixture
+async def peer(connect):
+    """Return a peer that is in the group chat."""
+    peer = connect(listening)
+    await peer.accepted()
+    yield peer
+    await peer.leave()
+
+
+async def test_from_a_websocket_view(peer, connect, urls):
+    """A view publishes what its peer says."""
+
+    @websocket
+    async def view(socket):
+        async for message in socket:
+            groups.publish("chat", f"{message} 1")
+            await groups.apublish("chat", f"{message} 2")
+            await sync_to_async(groups.publish)("chat", f"{message} 3")
+
+    speaker = connect(view)
+    await speaker.accepted()
+    await speaker.say("hello")
+    assert [await peer.hear() for _ in range(3)] == ["hello 1", "hello 2", "hello 3"]
+    await speaker.leave()
+
+
+async def test_from_a_sync_view(peer, urls):
+    """A sync view publishes."""
+
+    def page(_):
+        groups.publish("chat", "from a page")
+        return HttpResponse()
+
+    urls(path("page/", page))
+    assert (await request(ASGIHandler(), "/page/"))[0] == 200
+    assert await peer.hear() == "from a page"
+
+
+@pytest.mark.skipif(
+    django.VERSION < (3, 1), reason="there are no async views before Django 3.1"
+)
+async def test_from_an_async_view(peer, urls):
+    """An async view publishes."""
+
+    async def page(_):
+        await groups.apublish("chat", "from a page")
+        return HttpResponse()
+
+    urls(path("page/", page))
+    assert (await request(ASGIHandler(), "/page/"))[0] == 200
+    assert await peer.hear() == "from a page"
+
+
+async def test_from_async_to_sync(peer):
+    """apublish() may be called from sync code, through a loop of its own."""
+    await asyncio.to_thread(async_to_sync(groups.apublish), "chat", "hello")
+    assert await peer.hear() == "hello"
+
+
+def test_without_anybody():
+    """Publishing to nobody, without a loop, does nothing and is no error."""
+    groups.publish("chat", "hello")
+
+
+def test_without_a_project_that_serves():
+    """A script publishes without an application or a server."""
+    program = (
+        "import django; django.setup(); from django_asgi_ext import groups; "
+        "groups.publish('chat', 'hello'); print('done')"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert (result.stdout, result.stderr) == ("done\n", "")
+
+
+async def test_on_commit(peer):
+    """With on_commit the message goes out when the transaction is committed."""
+
+    def work():
+        with transaction.atomic():
+            groups.publish("chat", "committed", on_commit=True)
+            groups.publish("chat", "at once")
+
+    await sync_to_async(work)()
+    assert [await peer.hear(), await peer.hear()] == ["at once", "committed"]
+
+
+async def test_on_commit_with_rollback(peer):
+    """What is rolled back is not published."""
+
+    def work():
+        with transaction.atomic():
+            groups.publish("chat", "rolled back", on_commit=True)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await sync_to_async(work)()
+    groups.publish("chat", "after")
+    assert await peer.hear() == "after"
+
+
+async def test_on_commit_encodes_at_once(peer):
+    """What is published on commit is the value at the moment of the call."""
+    value = ["before"]
+
+    def work():
+        with transaction.atomic():
+            groups.publish("chat", value, on_commit=True, using="default")
+            value[0] = "after"
+            with pytest.raises(TypeError):
+                groups.publish("chat", object(), on_commit=True)
+
+    await sync_to_async(work)()
+    assert await peer.hear() == '["before"]'
+
+
+async def test_on_commit_without_a_transaction(peer):
+    """Outside of a transaction on_commit means at once, in async code too."""
+    await sync_to_async(groups.publish)("chat", "one", on_commit=True)
+    await groups.apublish("chat", "two", on_commit=True)
+    assert [await peer.hear(), await peer.hear()] == ["one", "two"]
+
+
+async def test_on_commit_of_an_async_view(peer):
+    """In async code the transaction is that of the thread which the ORM uses."""
+
+    def begin():
+        block.__enter__()
+
+    def end():
+        block.__exit__(None, None, None)
+
+    block = transaction.atomic()
+    await sync_to_async(begin)()
+    await groups.apublish("chat", "committed", on_commit=True)
+    await groups.apublish("chat", "at once")
+    assert await peer.hear() == "at once"
+    await sync_to_async(end)()
+    assert await peer.hear() == "committed"
+
+
+async def test_several_loops(connect):
+    """Members on several event loops get what is published on any of them."""
+    heard, ready, done = [], threading.Event(), threading.Event()
+
+    async def other_loop():
+        other = connect("/ws/")
+        await other.accepted()
+        ready.set()
+        heard.extend([await other.hear() for _ in range(2)])
+        await groups.apublish("chat", "from the other loop")
+        await other.hear()
+        await other.leave()
+        done.set()
+
+    peer = connect(listening)
+    await peer.accepted()
+    thread = threading.Thread(target=lambda: asyncio.run(other_loop()))
+    thread.start()
+    await asyncio.to_thread(ready.wait, 5)
+    groups.publish("chat", "one")
+    await groups.apublish("chat", "two")
+    assert [await peer.hear() for _ in range(2)] == ["one", "two"]
+    assert await peer.hear() == "from the other loop"
+    await asyncio.to_thread(thread.join, 5)
+    assert heard == ["one", "two"]
+    assert done.is_set()
+    await peer.leave()
+
+
+class Wire:
+    """A connection as far as a group wants to know."""
+
+    is_open = True
+
+    async def asgi_send(self, event):
+        """Take what nobody will see."""
+
+
+async def test_loop_that_is_gone(peer):
+    """A loop that was closed with its connections open is forgotten."""
+
+    async def join():
+        member = Member(None, Wire())
+        await member.join("chat", None, None, None)
+        return member
+
+    def abandon():
+        loop = asyncio.new_event_loop()
+        member = loop.run_until_complete(join())
+        loop.close()
+        return member
+
+    member = await asyncio.to_thread(abandon)
+    assert member.groups == {"chat"}
+    for text in ("one", "two"):
+        await groups.apublish("chat", text)
+        assert await peer.hear() == text
+    assert member.groups == frozenset()
+
+
+async def test_order_over_slices(connect):
+    """Messages to many members are in order for each, however long they take."""
+    peers = [connect(listening)] + [connect("/ws/") for _ in range(99)]
+    for peer in peers:
+        await peer.accepted()
+    for number in range(50):
+        groups.publish("chat", str(number))
+    for peer in peers:
+        assert [await peer.hear() for _ in range(50)] == [str(n) for n in range(50)]
+    for peer in peers:
+        await peer.leave()
+
+
+async def test_loop_goes_on_meanwhile(connect):
+    """While much is delivered, other callbacks of the loop have their turn."""
+    peers = [connect(listening)] + [connect("/ws/") for _ in range(49)]
+    for peer in peers:
+        await peer.accepted()
+    turns = 0
+    for number in range(500):
+        groups.publish("chat", str(number))
+    while delivery()._is_awake:
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns > 3
+    for peer in peers:
+        await peer.leave()
+
+
+async def test_publisher_is_held_back(peer, monkeypatch):
+    """A thread that publishes more than the loop delivers waits for it."""
+    monkeypatch.setattr("django_asgi_ext.groups.delivery.BACKLOG", 10)
+    longest = 0
+
+    def publish():
+        nonlocal longest
+        for number in range(1000):
+            groups.publish("chat", str(number))
+            longest = max(longest, len(waiting))
+
+    waiting = delivery()._queue
+    thread = threading.Thread(target=publish)
+    thread.start()
+    for number in range(1000):
+        assert await peer.hear() == str(number)
+    await asyncio.to_thread(thread.join, 5)
+    assert longest <= 12
+
+
+async def test_publisher_is_not_held_back_for_ever(peer, monkeypatch):
+    """A loop that stands still holds no publisher back for more than a moment."""
+    monkeypatch.setattr("django_asgi_ext.groups.delivery.BACKLOG", 1)
+    monkeypatch.setattr(publishing, "PATIENCE", 0.01)
+
+    def publish():
+        for number in range(5):
+            groups.publish("chat", str(number))
+
+    thread = threading.Thread(target=publish)
+    thread.start()
+    # The loop does nothing here.
+    thread.join(5)
+    assert not thread.is_alive()
+    assert [await peer.hear() for _ in range(5)] == list("01234")

@@ -1,0 +1,109 @@
+"""A view that takes the messages of a group by itself."""
+
+import asyncio
+
+from django_asgi_ext import groups, websocket
+
+
+async def test_subscribe(connect):
+    """A view that subscribes takes the messages by itself; the peer gets none."""
+
+    @websocket
+    async def view(socket):
+        await socket.send("there")
+        async for message in socket.subscribe("chat"):
+            await socket.send(f"taken: {message!r}")
+
+    peer = connect(view)
+    await peer.accepted()
+    assert await peer.hear() == "there"
+    groups.publish("chat", "text")
+    groups.publish("chat", b"bytes")
+    groups.publish("chat", {"a": 1})
+    assert await peer.hear() == "taken: 'text'"
+    assert await peer.hear() == "taken: b'bytes'"
+    assert await peer.hear() == "taken: {'a': 1}"
+    await peer.leave()
+
+
+async def test_subscription_is_left_with_its_loop(connect):
+    """A view that leaves the loop over a subscription has left the group."""
+
+    @websocket
+    async def view(socket):
+        await socket.send("there")
+        async for message in socket.subscribe("chat"):
+            await socket.send(message)
+            break
+        assert await socket.recv() == "and now?"
+        await socket.send(str(sorted(socket.groups)))
+
+    peer = connect(view)
+    await peer.accepted()
+    assert await peer.hear() == "there"
+    groups.publish("chat", "one")
+    assert await peer.hear() == "one"
+    await peer.say("and now?")
+    assert await peer.hear() == "[]"
+    assert await peer.closed() == (1000, "")
+
+
+async def test_subscription_in_place_of_membership(connect):
+    """A socket that subscribes to a group that it is in gets no message twice."""
+
+    @websocket(group="chat")
+    async def view(socket):
+        await socket.accept()
+        async for message in socket.subscribe("chat"):
+            await socket.send(f"taken: {message}")
+
+    peer = connect(view)
+    await peer.accepted()
+    await asyncio.sleep(0)
+    groups.publish("chat", "one")
+    assert await peer.hear() == "taken: one"
+    assert await peer.receive_nothing()
+    await peer.leave()
+
+
+async def test_end_of_a_subscription(connect):
+    """When the peer leaves, the loop ends and the view finishes in its own time."""
+    finished = asyncio.Event()
+
+    @websocket
+    async def view(socket):
+        await socket.accept()
+        async for _ in socket.subscribe("chat"):
+            pass
+        # Longer than a view has that was not told.
+        await asyncio.sleep(0.7)
+        finished.set()
+
+    peer = connect(view)
+    await peer.accepted()
+    await peer.leave()
+    assert finished.is_set()
+
+
+async def test_several_that_wait(connect):
+    """A task that waits in a subscription is no hindrance to recv()."""
+
+    @websocket
+    async def view(socket):
+        async def forward():
+            async for message in socket.subscribe("chat"):
+                await socket.send(f"group: {message}")
+
+        async with asyncio.TaskGroup() as tasks:
+            forwarding = tasks.create_task(forward())
+            async for message in socket:
+                await socket.send(f"peer: {message}")
+            forwarding.cancel()
+
+    peer = connect(view)
+    await peer.accepted()
+    await peer.say("one")
+    assert await peer.hear() == "peer: one"
+    groups.publish("chat", "two")
+    assert await peer.hear() == "group: two"
+    await peer.leave()
