@@ -14,10 +14,13 @@ from types import SimpleNamespace
 from typing import Any
 
 from django.apps import apps
+from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning
 from django.core.management import get_commands, load_command_class
 
 from django_asgi_ext import asgi_module, conf, deployment
+from django_asgi_ext.dangers import DANGERS
+from django_asgi_ext.websockets.listing import websocket_urls
 
 
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
@@ -91,10 +94,18 @@ def check_deployment(**kwargs: Any) -> list[CheckMessage]:
         # They are reported, and what they mean is not known.
         return []
     found = deployment.dangers_of_settings()
+    if conf.groups_stay_here() and not conf.groups_are_set() and _has_groups():
+        found.append(DANGERS[144])
     for server in deployment.SERVERS:
         if _is_installed(server):
             found += deployment.dangers_of(server, _configuration(server))
     return [Warning(danger.message, danger.hint, id=danger.id) for danger in found]
+
+
+def _has_groups() -> bool:
+    if not hasattr(settings, "ROOT_URLCONF"):
+        return False
+    return any(url.groups for url in websocket_urls())
 
 
 def _is_installed(package: str) -> bool:

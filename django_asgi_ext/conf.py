@@ -199,6 +199,11 @@ def group_policies() -> dict[str, dict[str, Any]]:
     return _get("GROUPS").get("POLICIES") or {}
 
 
+def groups_are_set() -> bool:
+    """Return whether the project says anything about groups."""
+    return bool(_get("GROUPS"))
+
+
 def groups_stay_here() -> bool:
     """Return whether groups reach the members of one process only."""
     return (_get("GROUPS").get("BACKEND") or _MEMORY) == _MEMORY

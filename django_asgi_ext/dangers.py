@@ -117,5 +117,18 @@ DANGERS = {
             "file and serves no page either.",
             "Set ASGI_EXT['MAX_CONNECTIONS'] below what 'ulimit -n' allows.",
         ),
+        Danger(
+            144,
+            "Groups are kept in the memory of each process: with several workers, "
+            "members in other workers get no messages, and do not see each other.",
+            "Set ASGI_EXT['GROUPS']['BACKEND'] to one that all processes share, or run "
+            "one worker.",
+        ),
+        Danger(
+            145,
+            "This process publishes to groups and serves no WebSockets. Groups are "
+            "kept in the memory of each process, so that nobody gets it.",
+            "Set ASGI_EXT['GROUPS']['BACKEND'] to one that all processes share.",
+        ),
     )
 }

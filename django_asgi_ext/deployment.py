@@ -33,17 +33,54 @@ _16_MIB = 16 * 1024 * 1024
 
 _has_warned = False
 
+# Of those dangers that are no matter of the first connection.
+_warned_of: set[int] = set()
+
+# What is known of this process: how many workers its server runs, and whether there
+# is an application for connections.
+_workers = 1
+_is_serving = False
+
+
+def note_application() -> None:
+    """Note that this process serves connections."""
+    global _is_serving
+    _is_serving = True
+
+
+def warn_of_membership() -> None:
+    """Log if a socket joins a group whose members other workers cannot reach."""
+    if _workers > 1 and conf.groups_stay_here():
+        _warn_once(144)
+
+
+def warn_of_publishing() -> None:
+    """Log if a process publishes that reaches nobody."""
+    if not _is_serving and conf.groups_stay_here():
+        _warn_once(145)
+
+
+def _warn_once(number: int) -> None:
+    if number not in _warned_of:
+        _warned_of.add(number)
+        _log(DANGERS[number])
+
+
+def _log(danger: Danger) -> None:
+    if danger.id not in settings.SILENCED_SYSTEM_CHECKS:
+        logger.warning("%s: %s %s", danger.id, danger.message, danger.hint)
+
 
 def warn(send: Send, scope: Scope) -> None:
     """Log what is dangerous about the server of a connection, once per process."""
-    global _has_warned
+    global _has_warned, _workers
     if _has_warned:
         return
     _has_warned = True
     try:
+        _workers = workers_of(send)
         for danger in dangers(send, scope):
-            if danger.id not in settings.SILENCED_SYSTEM_CHECKS:
-                logger.warning("%s: %s %s", danger.id, danger.message, danger.hint)
+            _log(danger)
     except Exception:
         # The connection is worth more than the warning.
         logger.debug("The server cannot be looked at.", exc_info=True)
@@ -82,6 +119,15 @@ def dangers_of(
         replace(danger, message=danger.message.format(server=name.capitalize()))
         for danger in _numbered(_SERVERS[name].rules(config, scope or {}))
     ]
+
+
+def workers_of(send: Send) -> int:
+    """Return how many workers the server of a connection runs, 1 if it is not known."""
+    for server in _SERVERS.values():
+        if server.owns(send):
+            workers = getattr(server.config_of(send), "workers", None)
+            return workers if isinstance(workers, int) else 1
+    return 1
 
 
 def dangers_of_settings() -> list[Danger]:
@@ -164,6 +210,8 @@ def _settings_rules() -> Iterator[int]:
         yield 142
     if conf.max_connections() is None:
         yield 143
+    if conf.groups_stay_here() and conf.groups_are_set():
+        yield 144
 
 
 @dataclass(frozen=True)
@@ -185,7 +233,7 @@ _SERVERS = {
         lambda send: getattr(send.__self__, "config", None),
         _uvicorn_rules,
     ),
-    "granian": _Server(granian.owns, lambda send: None, _granian_rules),
+    "granian": _Server(granian.owns, granian.config_of, _granian_rules),
     "daphne": _Server(
         daphne.owns,
         lambda send: getattr(send.args[0], "server", None),

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers import asgi
 
-from django_asgi_ext import conf
+from django_asgi_ext import conf, deployment
 from django_asgi_ext.lifespan import Lifespan, LifespanManager
 from django_asgi_ext.protocols import (
     ASGIApplication,
@@ -46,6 +46,7 @@ class ASGIHandler(asgi.ASGIHandler):
     ) -> None:
         conf.check()
         granian.prepare(close_all)
+        deployment.note_application()
         super().__init__()
         self.lifespan = Lifespan(lifespan)
         self._own: dict[str, ASGIApplication] = {

@@ -1,5 +1,6 @@
 """The settings, their defaults and their checks."""
 
+import datetime
 import os
 import sys
 from types import ModuleType
@@ -12,6 +13,8 @@ from django.test import override_settings
 
 from django_asgi_ext import conf, get_asgi_application
 from django_asgi_ext.checks import check_settings
+from django_asgi_ext.groups.memory import MemoryBackend
+from django_asgi_ext.groups.policy import History, Policy, policy_of
 
 KNOWN = (
     "The settings are: CLOSE_TIMEOUT, GROUPS, IDLE_TIMEOUT, MAX_CONNECTIONS, "
@@ -260,3 +263,96 @@ def test_import_of_a_protocol_keeps_the_cause():
     finally:
         del sys.modules[module.__name__]
     assert isinstance(error.value.__cause__, ImportError)
+
+
+@pytest.mark.parametrize(
+    "groups, number, message",
+    [
+        ({"BACKENDS": 1}, 21, "ASGI_EXT['GROUPS'] has no setting 'BACKENDS'."),
+        (
+            {"BACKEND": "nowhere.Backend"},
+            22,
+            "ASGI_EXT['GROUPS']['BACKEND'] cannot be imported: 'nowhere.Backend'.",
+        ),
+        (
+            {"BACKEND": "test_conf.application"},
+            22,
+            "ASGI_EXT['GROUPS']['BACKEND'] is no backend for groups: "
+            "'test_conf.application'.",
+        ),
+        (
+            {"BACKEND": 5},
+            22,
+            "ASGI_EXT['GROUPS']['BACKEND'] must be a dotted path, not 5.",
+        ),
+        (
+            {"POLICIES": ["chat.*"]},
+            23,
+            "ASGI_EXT['GROUPS']['POLICIES'] must be a dict, not ['chat.*'].",
+        ),
+        (
+            {"POLICIES": {"chat.*": "close"}},
+            23,
+            "ASGI_EXT['GROUPS']['POLICIES']['chat.*'] must be a dict, and its key a "
+            "str.",
+        ),
+        (
+            {"POLICIES": {"chat.*": {"size": 5}}},
+            24,
+            "ASGI_EXT['GROUPS']['POLICIES']['chat.*'] has no option 'size'.",
+        ),
+        (
+            {"POLICIES": {"chat.*": {"slow": "wait"}}},
+            25,
+            "ASGI_EXT['GROUPS']['POLICIES']['chat.*']['slow'] must be 'close', "
+            "'drop_oldest' or 'latest', not 'wait'.",
+        ),
+        *(
+            (
+                {"POLICIES": {"chat.*": {"history": value}}},
+                25,
+                "ASGI_EXT['GROUPS']['POLICIES']['chat.*']['history'] must be a whole "
+                f"number of messages or a timedelta above 0, not {value!r}.",
+            )
+            for value in (0, True, 1.5, "100", datetime.timedelta())
+        ),
+        (
+            {"POLICIES": {"chat.*": {"presence": 1}}},
+            25,
+            "ASGI_EXT['GROUPS']['POLICIES']['chat.*']['presence'] must be True or "
+            "False, not 1.",
+        ),
+    ],
+)
+def test_groups_that_cannot_be(groups, number, message):
+    """What is wrong about groups is named, where it stands."""
+    (problem,) = found(ASGI_EXT={"GROUPS": groups})
+    assert problem[:2] == (f"asgi_ext.E{number:03}", message)
+
+
+def test_groups():
+    """Backend, location and policies of groups are read when they are needed."""
+    assert conf.groups_backend() is MemoryBackend
+    assert conf.groups_location() is None
+    assert conf.group_policies() == {}
+    assert (conf.outbox(), conf.outbox_size()) == (256, 1024 * 1024)
+    policies = {
+        "chat.*": {"slow": "close", "history": 5, "presence": True},
+        "chat.lobby": {"slow": "latest"},
+        "news": {"slow": "drop_oldest", "history": datetime.timedelta(hours=1)},
+    }
+    with override_settings(
+        ASGI_EXT={
+            "OUTBOX": 3,
+            "OUTBOX_SIZE": 4,
+            "GROUPS": {"LOCATION": "redis://", "POLICIES": policies},
+        }
+    ):
+        assert check_settings() == []
+        assert conf.groups_location() == "redis://"
+        assert (conf.outbox(), conf.outbox_size()) == (3, 4)
+        # The first pattern that matches, with regard to case.
+        assert policy_of("chat.lobby") == Policy("close", History(messages=5), True)
+        assert policy_of("Chat.lobby") == Policy()
+        assert policy_of("news") == Policy("drop_oldest", History(seconds=3600))
+    assert policy_of("news") == Policy()

@@ -11,15 +11,18 @@ import websockets.http11
 from django.conf import settings
 from django.core.checks import run_checks
 from django.test import override_settings
+from django.urls import path
 from gunicorn.config import Config as GunicornConfig
 from hypercorn.config import Config as HypercornConfig
 from hypercorn.protocol.ws_stream import WSStream
 from peer import Peer, websocket_scope
 from uvicorn.config import Config as UvicornConfig
 
-from django_asgi_ext import deployment, get_asgi_application
+from django_asgi_ext import deployment, get_asgi_application, groups, websocket
 from django_asgi_ext.checks import check_deployment
 from django_asgi_ext.deployment import DANGERS, dangers, dangers_of
+from django_asgi_ext.groups.memory import MemoryBackend
+from django_asgi_ext.servers import granian
 from django_asgi_ext.test import Client, HandshakeDenied
 
 DOCS = Path(__file__).parents[1] / "docs" / "deployment.md"
@@ -32,6 +35,8 @@ def known_place(monkeypatch, tmp_path):
     """Stand in an empty folder, as a process that has warned of nothing yet."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(deployment, "_has_warned", False)
+    monkeypatch.setattr(deployment, "_warned_of", set())
+    monkeypatch.setattr(deployment, "_workers", 1)
 
 
 @pytest.fixture
@@ -58,6 +63,18 @@ def checked():
     return [
         int(warning.id.removeprefix("asgi_ext.W")) for warning in check_deployment()
     ]
+
+
+class OtherBackend(MemoryBackend):
+    """One that is not the default."""
+
+
+OTHER = "test_deployment.OtherBackend"
+
+
+async def receive(socket):
+    """Wait until the peer leaves."""
+    await socket.recv()
 
 
 async def application(scope, receive, send):
@@ -404,6 +421,73 @@ def test_check_of_settings(install, monkeypatch):
         assert checked() == []
         monkeypatch.setitem(settings.DATABASES["default"], "CONN_MAX_AGE", None)
         assert checked() == [142]
+
+
+def test_check_of_groups(install, urls):
+    """The check warns of groups in memory, if the project has groups."""
+    install()
+    with override_settings(ASGI_EXT=QUIET):
+        assert checked() == []
+        urls(path("ws/", websocket(group="chat")(application)))
+        assert checked() == [144]
+        with override_settings(ASGI_EXT={**QUIET, "GROUPS": {"BACKEND": OTHER}}):
+            assert checked() == []
+    urls()
+    with override_settings(ASGI_EXT={**QUIET, "GROUPS": {"POLICIES": {"*": {}}}}):
+        assert checked() == [144]
+
+
+@pytest.mark.parametrize(
+    "options, expected",
+    [({"workers": 2}, ["W144"]), ({"workers": 1}, []), ({}, [])],
+)
+async def test_warn_of_groups(caplog, connect, options, expected):
+    """The first member of a group in memory logs what several workers mean for it."""
+    deployment.warn(stream(hypercorn(websocket_ping_interval=9, **options)), {})
+    peers = [connect(websocket(group="chat")(receive)), connect("/ws/")]
+    for peer in peers:
+        await peer.accepted()
+        await peer.leave()
+    assert re.findall(r"W\d{3}", caplog.text) == expected
+
+
+@pytest.mark.parametrize(
+    "arguments, environment, expected",
+    [
+        ([], None, 1),
+        (["--workers", "3"], None, 3),
+        (["--workers=4"], None, 4),
+        (["--workers"], None, 1),
+        ([], "2", 2),
+    ],
+)
+def test_workers_of_granian(monkeypatch, arguments, environment, expected):
+    """Granian's command line says how many workers there are."""
+    monkeypatch.setattr(sys, "argv", ["granian", "mysite.asgi:application", *arguments])
+    if environment is not None:
+        monkeypatch.setenv("GRANIAN_WORKERS", environment)
+    assert granian.config_of(None).workers == expected
+
+
+def test_warn_of_publishing(caplog, monkeypatch):
+    """A process that has no application is told, once, that nobody is reached."""
+    monkeypatch.setattr(deployment, "_is_serving", False)
+    for _ in range(2):
+        groups.publish("chat", "hello")
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        f"asgi_ext.W145: {DANGERS[145].message} {DANGERS[145].hint}"
+    )
+
+
+def test_warn_of_publishing_where_it_is_right(caplog, monkeypatch):
+    """With an application, or with another backend, there is nothing to warn of."""
+    monkeypatch.setattr(deployment, "_is_serving", False)
+    with override_settings(ASGI_EXT={"GROUPS": {"BACKEND": OTHER}}):
+        groups.publish("chat", "hello")
+    get_asgi_application()
+    groups.publish("chat", "hello")
+    assert not caplog.records
 
 
 def test_check_of_wrong_settings():

@@ -21,7 +21,11 @@ async def echo(socket):
     pass
 
 
-@websocket(subprotocols=["v2.chat", "v1.chat"], origins=["https://example.com"])
+@websocket(
+    subprotocols=["v2.chat", "v1.chat"],
+    origins=["https://example.com"],
+    group=["chat.{room}", "news"],
+)
 async def chat(socket, room):
     pass
 
@@ -71,6 +75,7 @@ def test_text(urls):
         "  view          test_listing.chat\n"
         "  subprotocols  v2.chat, v1.chat\n"
         "  origins       https://example.com\n"
+        "  groups        chat.{room}, news\n"
         "  guards        login_required\n"
     )
 
@@ -90,6 +95,7 @@ def test_json(urls):
             "view": "test_listing.chat",
             "subprotocols": ["v2.chat", "v1.chat"],
             "origins": ["https://example.com"],
+            "groups": ["chat.{room}", "news"],
             "guards": [],
         }
     ]

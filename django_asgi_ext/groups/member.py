@@ -9,6 +9,7 @@ from typing import Any
 from django.core.exceptions import SuspiciousOperation
 from django.http import HttpRequest, QueryDict
 
+from django_asgi_ext import deployment
 from django_asgi_ext.groups import message as messages
 from django_asgi_ext.groups.backends import backend
 from django_asgi_ext.groups.base import Info
@@ -38,6 +39,7 @@ class Member(Receiver):
 
     def __init__(self, socket: Any, connection: Connection) -> None:
         super().__init__(connection)
+        deployment.warn_of_membership()
         self.socket = socket
         self._delivery = delivery()
         self._places: dict[str, Place] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
+from django_asgi_ext import deployment
 from django_asgi_ext.groups.backends import backend
 from django_asgi_ext.groups.delivery import deliver, is_behind
 from django_asgi_ext.groups.message import Message
@@ -45,6 +46,7 @@ def _is_on_a_loop() -> bool:
 
 def _deliver_here(group: str, message: Message) -> History | None:
     """Deliver a message that needs no position; return the history of its group."""
+    deployment.warn_of_publishing()
     history = policy_of(group).history
     if history is None:
         # Before anything else: it must reach them though the backend is away.

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
 import signal
 import sys
 from collections.abc import Iterable
+from types import SimpleNamespace
 from typing import Any
 
 from django_asgi_ext.protocols import Event, Receive, Send
@@ -23,6 +25,18 @@ from django_asgi_ext.servers.base import CloseAll, Server, start
 def owns(send: Send) -> bool:
     """Return whether a send() is granian's."""
     return type(getattr(send, "__self__", None)).__module__.startswith("granian")
+
+
+def config_of(send: Send) -> SimpleNamespace:
+    """Return what is known of its options: it hands none of them on."""
+    workers = os.environ.get("GRANIAN_WORKERS", "")
+    # Each of its processes has the command line of the first.
+    for option, value in zip(sys.argv, [*sys.argv[1:], ""], strict=True):
+        if option == "--workers":
+            workers = value
+        elif option.startswith("--workers="):
+            workers = option.partition("=")[2]
+    return SimpleNamespace(workers=int(workers) if workers.isdigit() else 1)
 
 
 class Granian(Server):

@@ -24,6 +24,8 @@ class WebSocketURL:
     subprotocols: tuple[str, ...]
     origins: tuple[str, ...] | None
     """Those that the view names, None if CSRF_TRUSTED_ORIGINS decides."""
+    groups: tuple[str, ...]
+    """Those that a socket joins, with fields for the arguments of the URL."""
     guards: tuple[str, ...]
     """Decorators and mixins around the view, the outermost first."""
 
@@ -56,6 +58,7 @@ def _urls_below(
                     view_name(without_guards(entry.callback)),
                     options.subprotocols,
                     options.origins,
+                    options.group,
                     guards(entry.callback),
                 )
 

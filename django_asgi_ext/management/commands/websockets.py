@@ -43,6 +43,7 @@ class Command(BaseCommand):
             ("view", (url.view,)),
             ("subprotocols", url.subprotocols),
             ("origins", origins),
+            ("groups", url.groups),
             ("guards", url.guards),
         ):
             if any(texts):
