@@ -72,7 +72,7 @@ _SETTINGS = {
         "a number of seconds",
     ),
     # How many messages to groups, and how many bytes of them.
-    "OUTBOX": _Setting(lambda: 256, _is_count, "a whole number of messages above 0"),
+    "OUTBOX": _Setting(lambda: 1000, _is_count, "a whole number of messages above 0"),
     "OUTBOX_SIZE": _Setting(
         lambda: 1024 * 1024, _is_count, "a whole number of bytes above 0"
     ),

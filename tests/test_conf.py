@@ -335,7 +335,7 @@ def test_groups():
     assert conf.groups_backend() is MemoryBackend
     assert conf.groups_location() is None
     assert conf.group_policies() == {}
-    assert (conf.outbox(), conf.outbox_size()) == (256, 1024 * 1024)
+    assert (conf.outbox(), conf.outbox_size()) == (1000, 1024 * 1024)
     policies = {
         "chat.*": {"slow": "close", "history": 5, "presence": True},
         "chat.lobby": {"slow": "latest"},

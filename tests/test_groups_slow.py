@@ -2,11 +2,13 @@
 
 import asyncio
 import contextvars
+from collections import defaultdict
 
 import pytest
 from django.urls import path
 
 from django_asgi_ext import group_messages_dropped, groups, websocket
+from django_asgi_ext.groups.delivery import delivery
 
 GROUPS = {
     "POLICIES": {
@@ -116,6 +118,7 @@ async def test_drop_oldest(member, dropped):
     peer.stop_reading()
     for number in range(10):
         await groups.apublish("news", str(number))
+    await delivered()
     peer.read()
     assert [await peer.hear() for _ in range(4)] == list("0789")
     await peer.leave()
@@ -131,6 +134,7 @@ async def test_latest(member, dropped):
     for number in range(10):
         await groups.apublish("prices", f"A{number}", key="A")
         await groups.apublish("prices", f"B{number}", key="B")
+    await delivered()
     peer.read()
     assert [await peer.hear() for _ in range(3)] == ["A0", "B9", "A9"]
     await peer.leave()
@@ -143,6 +147,7 @@ async def test_loss_is_logged_once(member, caplog):
     peer.stop_reading()
     for number in range(10):
         await groups.apublish("news", str(number))
+    await delivered()
     peer.read()
     await peer.leave()
     assert [r.getMessage() for r in caplog.records if "too slow" in r.message] == [
@@ -174,12 +179,15 @@ async def test_never_reads(connect, urls, settings_of_ours):
     assert (await groups_left())["chat"] == 0
 
 
+async def delivered():
+    """Wait until everything is with the members or in their outboxes."""
+    async with asyncio.timeout(5):
+        while delivery()._is_awake:
+            await asyncio.sleep(0.001)
+
+
 async def groups_left():
     """Return how many members the groups of this loop have."""
-    from collections import defaultdict
-
-    from django_asgi_ext.groups.delivery import delivery
-
     found = defaultdict(int)
     found.update({name: len(p) for name, p in delivery()._places.items()})
     return found
@@ -330,3 +338,61 @@ async def test_close_while_a_message_waits(connect):
     await peer.say("end")
     assert await peer.closed() == (1000, "")
     assert await peer.receive_nothing()
+
+
+async def test_burst(connect, urls, settings_of_ours):
+    """A member that takes messages is not closed for a burst larger than its outbox."""
+    settings_of_ours(OUTBOX=50)
+    urls(path("ws/<group>/", listening))
+    peer = connect("/ws/chat/")
+    application = peer.application
+
+    async def waiting(scope, receive, send):
+        async def waiting_send(event):
+            # As granian's does, whatever there is to send.
+            await asyncio.sleep(0)
+            await send(event)
+
+        await application(scope, receive, waiting_send)
+
+    peer.application = waiting
+    await peer.accepted()
+    for number in range(2000):
+        groups.publish("chat", str(number))
+    assert [await peer.hear() for _ in range(2000)] == [str(n) for n in range(2000)]
+    await peer.leave()
+
+
+async def test_burst_for_a_view(connect, settings_of_ours):
+    """A view that takes the messages by itself gets all of a burst too."""
+    settings_of_ours(OUTBOX=50)
+
+    @websocket
+    async def view(socket):
+        await socket.send("there")
+        async for message in socket.subscribe("chat"):
+            await socket.send(message)
+
+    peer = connect(view)
+    await peer.accepted()
+    assert await peer.hear() == "there"
+    for number in range(2000):
+        groups.publish("chat", str(number))
+    assert [await peer.hear() for _ in range(2000)] == [str(n) for n in range(2000)]
+    await peer.leave()
+
+
+async def test_burst_with_a_member_that_never_reads(member):
+    """Nobody waits longer than a moment for a member that takes nothing."""
+    slow, other = await member("news"), await member("news")
+    slow.stop_reading()
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    for number in range(1000):
+        groups.publish("news", str(number))
+    assert [await other.hear() for _ in range(1000)] == [str(n) for n in range(1000)]
+    # A few milliseconds, if the machine has nothing else to do.
+    assert loop.time() - begun < 1
+    slow.read()
+    await slow.leave()
+    await other.leave()

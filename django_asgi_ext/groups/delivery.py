@@ -18,6 +18,7 @@ from threading import Lock
 from weakref import WeakKeyDictionary, ref
 
 from django_asgi_ext.groups.message import Message
+from django_asgi_ext.groups.outbox import Outbox
 from django_asgi_ext.groups.receiver import Place, Receiver
 from django_asgi_ext.groups.sending import DONE, Rest, Stage
 
@@ -27,6 +28,14 @@ logger = logging.getLogger("django_asgi_ext.groups")
 # seconds, and after how many members it looks at the clock.
 SLICE = 0.003
 CHUNK = 32
+
+# How long the rest of many messages waits for a member that takes some of those
+# before, and how many in that time are enough to wait on; how often it looks, in
+# seconds. This is for a burst, which is faster than any network: one message alone
+# never waits.
+WINDOW = 0.02
+ENOUGH = 20
+TICK = 0.001
 
 # From how many messages that wait for a loop on it is behind.
 BACKLOG = 10_000
@@ -76,6 +85,9 @@ class Delivery:
         self._message: Message | None = None
         self._rest: Sequence[Place] = ()
         self._at = 0
+        # Who has fallen behind in a burst: how many it had taken at the last look, and
+        # until when it is waited for, 0 for no more.
+        self._crowded: dict[Outbox, tuple[int, float]] = {}
 
     def add(self, place: Place) -> None:
         """Let a place have what is published from now on."""
@@ -134,8 +146,11 @@ class Delivery:
                 while self._go_on(stage, until):
                     pass
         finally:
-            if self._message is not None or self._queue:
+            if self._message is not None:
                 loop.call_soon(self._run, context=self._context)
+            elif self._queue:
+                delay = TICK if self._crowded else 0
+                loop.call_later(delay, self._run, context=self._context)
             else:
                 self._is_awake = False
                 # What was put there before that has woken nobody.
@@ -146,7 +161,7 @@ class Delivery:
         """Deliver for a while; return whether there is more to do and time for it."""
         message = self._message
         if message is None:
-            if not self._queue:
+            if not self._queue or (self._crowded and self._waits()):
                 return False
             group, message = self._queue.popleft()
             self._rest, self._at = self._places_for(group, message), 0
@@ -160,6 +175,21 @@ class Delivery:
                 return False
         self._rest, self._message = (), None
         return time.perf_counter() < until
+
+    def _waits(self) -> bool:
+        """Return whether somebody who has fallen behind is catching up."""
+        now, waits = time.perf_counter(), False
+        for outbox, (taken, until) in list(self._crowded.items()):
+            if not outbox.is_crowded:
+                del self._crowded[outbox]
+            elif now < until:
+                waits = True
+            elif until:
+                is_fast = outbox.taken - taken >= ENOUGH
+                until = now + WINDOW if is_fast else 0
+                self._crowded[outbox] = outbox.taken, until
+                waits = waits or is_fast
+        return waits
 
     def _places_for(self, group: str, message: Message) -> Sequence[Place]:
         places = self._snapshots.get(group)
@@ -177,10 +207,7 @@ class Delivery:
         for place in places:
             member = place.member
             if not place.is_direct or member.outbox is not None:
-                try:
-                    place.take(message)
-                except Exception:
-                    logger.exception("A message to %s is lost.", place.group)
+                self._put_down(place, message)
                 continue
             connection = member.connection
             if not connection.is_open:
@@ -200,6 +227,16 @@ class Delivery:
                 member.begin_to_wait()
                 rest = Rest(member.context, steps, waits_for)
                 member.sending = stage.hand_over(member.carry, rest)
+
+    def _put_down(self, place: Place, message: Message) -> None:
+        try:
+            outbox = place.take(message)
+        except Exception:
+            # The others must have it all the same.
+            logger.exception("A message to %s is lost.", place.group)
+            return
+        if outbox is not None and outbox.is_crowded and outbox not in self._crowded:
+            self._crowded[outbox] = outbox.taken, time.perf_counter() + WINDOW
 
 
 def _forget(

@@ -96,7 +96,7 @@ class Member(Receiver):
         """
         check_name(group)
         self.leave(group)
-        feed = Feed(self, group, self._drop)
+        feed = Feed(group, self._drop)
         place = Place(self, group, feed)
         self._add(place)
         try:
@@ -105,9 +105,9 @@ class Member(Receiver):
                 place.hold()
                 await self._appear(place, request, info)
                 members = await backend().amembers(group)
-                feed.put(messages.present(group, members))
+                self.put(feed.outbox, group, messages.present(group, members))
                 for message in place.take_held():
-                    feed.put(message)
+                    self.put(feed.outbox, group, message)
         except BaseException:
             self.leave(group)
             raise
@@ -137,6 +137,8 @@ class Member(Receiver):
             except Exception:
                 # The others must be left all the same.
                 logger.exception("Leaving the group %s failed.", group)
+        if self.outbox is not None:
+            self.outbox.end()
 
     async def finish(self) -> None:
         """Wait for what still goes on, and let go of the connection."""

@@ -10,24 +10,28 @@ class Outbox:
     """
     The messages that wait for one member, oldest first.
 
-    ``size`` is how much they take. It holds up to ``most`` messages and
-    ``most_size`` bytes of them, and one of any size if nothing else waits.
-    In place of those that are lost, a peer that knows positions is told so.
+    ``size`` is how much they take, ``taken`` counts those that were taken out. It
+    holds up to ``most`` messages and ``most_size`` bytes of them, and one of any
+    size if nothing else waits. In place of those that are lost, a peer that knows
+    positions is told so.
     """
 
     __slots__ = (
         "_by_key",
+        "_is_over",
         "_missed",
         "_most",
         "_most_size",
         "_next",
         "_waiting",
         "size",
+        "taken",
     )
 
     def __init__(self, most: int, most_size: int) -> None:
         self._most, self._most_size = most, most_size
-        self.size = 0
+        self.size = self.taken = 0
+        self._is_over = False
         # By their number, in order. A number stays when a message is replaced.
         self._waiting: dict[int, tuple[str, Message, Policy]] = {}
         self._by_key: dict[tuple[str, str], int] = {}
@@ -37,6 +41,17 @@ class Outbox:
 
     def __len__(self) -> int:
         return len(self._waiting)
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether it is half full, and somebody still takes from it."""
+        return not self._is_over and (
+            2 * len(self._waiting) >= self._most or 2 * self.size >= self._most_size
+        )
+
+    def end(self) -> None:
+        """Note that nobody needs to be waited for any more."""
+        self._is_over = True
 
     def push(self, group: str, message: Message, policy: Policy) -> list[str] | None:
         """
@@ -71,6 +86,7 @@ class Outbox:
         group, _, _ = self._waiting[number]
         if group in self._missed:
             return missed(group, self._missed.pop(group))
+        self.taken += 1
         return self._take(number)[1]
 
     def _append(self, group: str, message: Message, policy: Policy) -> None:

@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Iterator
 from contextvars import Context, copy_context
 from itertools import count
-from typing import Any, Protocol
+from typing import Protocol
 
 from django_asgi_ext import conf
 from django_asgi_ext.groups.message import PRESENCE, Message
@@ -26,11 +26,6 @@ _process = secrets.token_hex(8)
 
 # Nobody knows who is there if one of those is lost.
 _OF_PRESENCE = Policy()
-
-
-def own_policy(group: str, message: Message) -> Policy:
-    """Return how a message to a group is treated if a member is too slow."""
-    return _OF_PRESENCE if message.kind == PRESENCE else policy_of(group)
 
 
 class Counted(Protocol):
@@ -92,12 +87,10 @@ class Receiver:
         """A name that no other member has, in any process."""
         return f"{_process}-{os.getpid()}-{self._number}"
 
-    def push(self, group: str, message: Message) -> None:
+    def put(self, outbox: Outbox, group: str, message: Message) -> None:
         """Let a message wait; close the connection if it cannot."""
-        outbox = self.outbox
-        if outbox is None:
-            return
-        lost = outbox.push(group, message, own_policy(group, message))
+        policy = _OF_PRESENCE if message.kind == PRESENCE else policy_of(group)
+        lost = outbox.push(group, message, policy)
         if lost is None:
             self.fall_behind(group)
         elif lost:
@@ -117,7 +110,7 @@ class Receiver:
 
     def begin_to_wait(self) -> None:
         """Keep what comes from now on: a send waits for the peer."""
-        self.outbox = Outbox(conf.outbox(), conf.outbox_size())
+        self.outbox = new_outbox()
 
     async def carry(self, rest: Rest) -> None:
         """Go on with a send that waits, and then send what has come meanwhile."""
@@ -154,6 +147,11 @@ class Receiver:
         )
 
 
+def new_outbox() -> Outbox:
+    """Return an outbox with the bounds of the settings."""
+    return Outbox(conf.outbox(), conf.outbox_size())
+
+
 class Place:
     """
     The place of a member in one group.
@@ -169,42 +167,47 @@ class Place:
         self.member = member
         self.group = group
         self.feed = feed
-        self.held: list[Message] | None = None
+        self.held: Outbox | None = None
         # By which the presence of the group knows it.
         self.key: str | None = None
         self.is_in = True
         self.is_direct = feed is None
 
     def hold(self) -> None:
-        """Keep messages until release()."""
-        self.held = []
+        """Keep messages until take_held()."""
+        self.held = new_outbox()
         self.is_direct = False
 
     def take_held(self) -> Iterator[Message]:
         """Yield what is held, and what comes meanwhile, until there is no more."""
-        while self.held:
-            yield self.held.pop(0)
+        while self.held is not None and (message := self.held.pop()) is not None:
+            yield message
         self.held = None
         self.is_direct = self.is_in and self.feed is None
 
-    def take(self, message: Message) -> None:
-        """Take a message that cannot go straight to the peer."""
+    def take(self, message: Message) -> Outbox | None:
+        """
+        Take a message that cannot go straight to the peer.
+
+        Return where it waits, None if it does not have to.
+        """
         if not self.is_in:
-            return
-        if self.held is not None:
-            if len(self.held) < conf.outbox():
-                self.held.append(message)
-            else:
-                self.member.fall_behind(self.group)
-        elif self.feed is not None:
-            self.feed.put(message)
-        else:
-            self.member.push(self.group, message)
+            return None
+        # It may be empty, and then it is false.
+        outbox = self.member.outbox if self.held is None else self.held
+        if self.held is None and self.feed is not None:
+            outbox = self.feed.outbox
+            self.feed.wake()
+        if outbox is not None:
+            self.member.put(outbox, self.group, message)
+        return outbox
 
     def give_up(self) -> None:
         """Leave."""
         self.is_in = self.is_direct = False
-        self.held = None
+        if self.held is not None:
+            self.held.end()
+            self.held = None
         if self.feed is not None:
             self.feed.end()
 
@@ -212,8 +215,10 @@ class Place:
 class Feed(Protocol):
     """What a view takes the messages of a group from."""
 
-    def put(self, message: Message) -> Any:
-        """Put a message down."""
+    outbox: Outbox
+
+    def wake(self) -> None:
+        """Note that there is a message."""
 
     def end(self) -> None:
         """Note that there will be no more."""

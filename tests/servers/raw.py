@@ -50,12 +50,16 @@ def handshake(path, *headers, key="dGhlIHNhbXBsZSBub25jZQ==", version=13):
 
 
 class RawClient:
-    """One TCP connection to a server."""
+    """One TCP connection to a server; the system may keep little of what comes."""
 
-    def __init__(self, server):
-        self.connection = socket.create_connection(
-            ("127.0.0.1", server.port), timeout=PATIENCE
-        )
+    def __init__(self, server, receive_buffer=None):
+        self.connection = socket.socket()
+        if receive_buffer is not None:
+            self.connection.setsockopt(
+                socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer
+            )
+        self.connection.settimeout(PATIENCE)
+        self.connection.connect(("127.0.0.1", server.port))
         self._file = self.connection.makefile("rb")
 
     def __enter__(self):
