@@ -13,7 +13,7 @@ class Peer:
         self._incoming = asyncio.Queue()
         self._outgoing = asyncio.Queue()
         self._task = asyncio.create_task(
-            application(_scope(path, cookie), self._incoming.get, self._outgoing.put)
+            application(scope(path, cookie), self._incoming.get, self._outgoing.put)
         )
 
     async def connect(self):
@@ -34,7 +34,7 @@ class Peer:
         await self._task
 
 
-def _scope(path, cookie):
+def scope(path, cookie):
     headers = {
         "host": HOST,
         "connection": "Upgrade",

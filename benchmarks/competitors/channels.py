@@ -3,6 +3,7 @@
 from channels.auth import AuthMiddlewareStack
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
+from channels.layers import get_channel_layer
 from channels.routing import ProtocolTypeRouter, URLRouter
 from channels.security.websocket import AllowedHostsOriginValidator
 from django.core.asgi import get_asgi_application
@@ -29,6 +30,13 @@ class WorkConsumer(AsyncWebsocketConsumer):
         await self.send(text_data=await answer(text_data, user, database_sync_to_async))
 
 
+class GroupConsumer(AsyncWebsocketConsumer):
+    groups = ("benchmark",)
+
+    async def said(self, event):
+        await self.send(text_data=event["text"])
+
+
 project.configure("channels")
 application = ProtocolTypeRouter(
     {
@@ -40,9 +48,14 @@ application = ProtocolTypeRouter(
                         path("hello/", HelloConsumer.as_asgi()),
                         path("echo/", EchoConsumer.as_asgi()),
                         path("tasks/", WorkConsumer.as_asgi()),
+                        path("group/", GroupConsumer.as_asgi()),
                     ]
                 )
             )
         ),
     }
 )
+
+
+async def publish(text):
+    await get_channel_layer().group_send("benchmark", {"type": "said", "text": text})

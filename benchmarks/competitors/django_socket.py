@@ -2,7 +2,7 @@
 
 from asgiref.sync import sync_to_async
 from django.core.asgi import get_asgi_application
-from django_socket import ws
+from django_socket import broadcast, ws
 
 from competitors import project
 from competitors.work import answer
@@ -28,3 +28,14 @@ async def echo(socket):
 async def work(socket):
     async for message in socket:
         await socket.send(await answer(message.text, socket.user, sync_to_async))
+
+
+@ws("group/")
+async def group(socket):
+    await socket.join("benchmark")
+    async for _ in socket:
+        pass
+
+
+async def publish(text):
+    await broadcast(text, to="benchmark")

@@ -45,8 +45,10 @@ def configure(app: str | None = None) -> None:
         LOGGING_CONFIG=None,
         # How long a handshake takes is another matter than what comes of it.
         ASGI_EXT={"THREADS": THREADS, "OPEN_TIMEOUT": 60},
-        # What is dangerous about the servers as they are run here is known.
-        SILENCED_SYSTEM_CHECKS=["asgi_ext.W102", "asgi_ext.W121"],
+        # What is dangerous about the servers as they are run here is known, and that
+        # some benchmarks have none.
+        SILENCED_SYSTEM_CHECKS=["asgi_ext.W101", "asgi_ext.W102", "asgi_ext.W121"],
+        CHANNEL_LAYERS={"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}},
         TIME_ZONE="UTC",
         USE_TZ=True,
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",

@@ -32,9 +32,21 @@ async def work(socket):
         await socket.send(await answer(message, socket.user, sync_to_async))
 
 
+@websocket(group="benchmark")
+async def group(socket):
+    await socket.recv()
+
+
+@websocket
+async def alone(socket):
+    await socket.recv()
+
+
 urlpatterns = [
     path("hello/", hello),
     path("echo/", echo),
     path("echo-recv/", echo_recv),
     path("tasks/", work),
+    path("group/", group),
+    path("alone/", alone),
 ]
