@@ -217,7 +217,7 @@ async def test_loop_that_is_gone(peer):
     """A loop that was closed with its connections open is forgotten."""
 
     async def join():
-        member = Member(None, Wire())
+        member = Member(Wire(), None)
         await member.join("chat", None, None, None)
         return member
 

@@ -101,19 +101,23 @@ async def test_within_the_bound(member):
 
 async def test_too_slow(member, caplog):
     """A member that is slower than its outbox allows is closed with 1013."""
+    before = groups.counters()
     peer, other = await member(), await member()
     peer.stop_reading()
-    for number in range(5):
-        await groups.apublish("chat", str(number))
-    assert [await other.hear() for _ in range(5)] == list("01234")
+    # More than it takes, and all at once.
+    for number in range(9):
+        groups.publish("chat", str(number))
+    assert [await other.hear() for _ in range(9)] == list("012345678")
     assert await peer.closed() == (1013, "")
     (text,) = [r.getMessage() for r in caplog.records if "too slow" in r.message]
     assert text == "A member of the group chat is too slow for it."
+    assert groups.counters() == {**before, "closed": before["closed"] + 1}
     await other.leave()
 
 
 async def test_drop_oldest(member, dropped):
-    """A group may lose the oldest messages; a signal tells how many."""
+    """A group may lose the oldest messages; a signal and a counter tell how many."""
+    before = groups.counters()
     peer = await member("news")
     peer.stop_reading()
     for number in range(10):
@@ -124,6 +128,7 @@ async def test_drop_oldest(member, dropped):
     await peer.leave()
     assert {group for _, group, _ in dropped} == {"news"}
     assert sum(count for *_, count in dropped) == 6
+    assert groups.counters() == {**before, "dropped": before["dropped"] + 6}
     assert dropped[0][0].path == "/ws/news/"
 
 

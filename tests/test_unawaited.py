@@ -42,6 +42,8 @@ async def run(connect, view):
         ("send", ["hello"], "socket.send(...)"),
         ("send_json", [{}], "socket.send_json(...)"),
         ("close", [], "socket.close(...)"),
+        ("join", ["chat"], "socket.join(...)"),
+        ("leave", ["chat"], "socket.leave(...)"),
     ],
 )
 async def test_each_method(connect, debug, caplog, method, arguments, call):

@@ -15,6 +15,7 @@ from django.db import transaction
 
 from django_asgi_ext.groups.backends import backend
 from django_asgi_ext.groups.base import Backend
+from django_asgi_ext.groups.counting import counters as _counters
 from django_asgi_ext.groups.message import Message, encode
 from django_asgi_ext.groups.names import check_name
 from django_asgi_ext.groups.policy import policy_of
@@ -23,7 +24,7 @@ from django_asgi_ext.groups.publishing import apublish_now, publish_now
 if TYPE_CHECKING:
     from django_asgi_ext.websockets.connection import WebSocket
 
-__all__ = ["Backend", "amembers", "apublish", "members", "publish"]
+__all__ = ["Backend", "amembers", "apublish", "counters", "members", "publish"]
 
 
 def publish(
@@ -97,6 +98,16 @@ async def amembers(group: str) -> list[dict[str, Any]]:
     """Return the public info of who is in a group with presence, as members() does."""
     _check_presence(group)
     return await backend().amembers(group)
+
+
+def counters() -> dict[str, int]:
+    """
+    Return what was lost in this process since it has started.
+
+    "dropped" are messages that members were too slow for, each counted for each
+    member, "closed" is how many members were closed for it.
+    """
+    return _counters.read()
 
 
 def _encode(

@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary, ref
 
 from django_asgi_ext.groups.message import Message
 from django_asgi_ext.groups.outbox import Outbox
-from django_asgi_ext.groups.receiver import Place, Receiver
+from django_asgi_ext.groups.receiver import Place, Receiver, number_of
 from django_asgi_ext.groups.sending import DONE, Rest, Stage
 
 logger = logging.getLogger("django_asgi_ext.groups")
@@ -88,6 +88,7 @@ class Delivery:
         # Who has fallen behind in a burst: how many it had taken at the last look, and
         # until when it is waited for, 0 for no more.
         self._crowded: dict[Outbox, tuple[int, float]] = {}
+        self._is_waiting = False
 
     def add(self, place: Place) -> None:
         """Let a place have what is published from now on."""
@@ -149,9 +150,10 @@ class Delivery:
             if self._message is not None:
                 loop.call_soon(self._run, context=self._context)
             elif self._queue:
-                delay = TICK if self._crowded else 0
+                delay = TICK if self._is_waiting else 0
                 loop.call_later(delay, self._run, context=self._context)
             else:
+                self._crowded.clear()
                 self._is_awake = False
                 # What was put there before that has woken nobody.
                 if self._queue:
@@ -161,7 +163,8 @@ class Delivery:
         """Deliver for a while; return whether there is more to do and time for it."""
         message = self._message
         if message is None:
-            if not self._queue or (self._crowded and self._waits()):
+            self._is_waiting = bool(self._queue and self._crowded) and self._waits()
+            if self._is_waiting or not self._queue:
                 return False
             group, message = self._queue.popleft()
             self._rest, self._at = self._places_for(group, message), 0
@@ -199,7 +202,8 @@ class Delivery:
                 self._snapshots[group] = places
         if message.exclude is None:
             return places
-        return [p for p in places if p.member.token != message.exclude]
+        number = number_of(message.exclude)
+        return [place for place in places if place.member.number != number]
 
     def _deliver(self, stage: Stage, places: Sequence[Place], message: Message) -> None:
         # One loop for all of it: each call in between costs every member.

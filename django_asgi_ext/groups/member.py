@@ -9,7 +9,7 @@ from typing import Any
 from django.core.exceptions import SuspiciousOperation
 from django.http import HttpRequest, QueryDict
 
-from django_asgi_ext import deployment
+from django_asgi_ext import conf, deployment
 from django_asgi_ext.groups import message as messages
 from django_asgi_ext.groups.backends import backend
 from django_asgi_ext.groups.base import Info
@@ -22,27 +22,30 @@ from django_asgi_ext.groups.policy import History, policy_of
 from django_asgi_ext.groups.presence import describe
 from django_asgi_ext.groups.receiver import Connection, Place, Receiver, logger
 from django_asgi_ext.protocols import Event
-from django_asgi_ext.signals import emit, group_messages_dropped
 
 # Sends one event to the peer at once, and raises if it is gone.
 SendNow = Callable[[Event], Awaitable[None]]
+
+Tell = Callable[[str, int], Awaitable[None]]
 
 
 class Member(Receiver):
     """
     One socket in its groups. All of it runs on the socket's event loop.
 
-    ``socket`` is what receivers of signals are told of, None once it is over.
+    ``tell`` is called with a group and how many of its messages were lost.
     """
 
-    __slots__ = ("_delivery", "_places", "_telling", "socket")
+    __slots__ = ("_delivery", "_places", "_tell", "_telling", "_untold")
 
-    def __init__(self, socket: Any, connection: Connection) -> None:
+    def __init__(self, connection: Connection, tell: Tell) -> None:
         super().__init__(connection)
         deployment.warn_of_membership()
-        self.socket = socket
+        self._tell = tell
         self._delivery = delivery()
         self._places: dict[str, Place] = {}
+        # What was lost by group since the last time, None if nothing ever was.
+        self._untold: dict[str, int] | None = None
         self._telling: asyncio.Task[None] | None = None
 
     @property
@@ -147,37 +150,39 @@ class Member(Receiver):
             self.sending.cancel()
         tasks = {task for task in (self.sending, self._telling) if task is not None}
         if tasks:
-            await asyncio.wait(tasks)
-        self.socket = None
-        self.connection = _OVER
+            # What a server's send() or a receiver of signals does is not ours.
+            await asyncio.wait(tasks, timeout=conf.close_timeout())
+        # It leads back to here, and so does the function.
+        self.connection = self._tell = _OVER
 
     def fail(self, error: BaseException) -> None:
         """Leave all groups: nobody is there any more."""
         super().fail(error)
         self.end()
 
+    def fall_behind(self, group: str) -> None:
+        """Close the connection, and leave all groups at once."""
+        super().fall_behind(group)
+        self.end()
+
     def lose(self, groups: list[str]) -> None:
-        """Count messages that the peer will not get, and tell by the signal."""
-        if not self.lost:
+        """Count messages that the peer will not get, and tell."""
+        super().lose(groups)
+        if self._untold is None:
+            self._untold = {}
             logger.warning(
                 "A member of the group %s is too slow and loses messages.", groups[0]
             )
-        super().lose(groups)
+        for group in groups:
+            self._untold[group] = self._untold.get(group, 0) + 1
         if self._telling is None or self._telling.done():
             self._telling = asyncio.get_running_loop().create_task(
-                self._tell(), context=self.context
+                self._tell_all(), context=self.context
             )
 
-    async def _tell(self) -> None:
-        while self.untold:
-            group, count = self.untold.popitem()
-            await emit(
-                group_messages_dropped,
-                sender=type(self.socket),
-                socket=self.socket,
-                group=group,
-                count=count,
-            )
+    async def _tell_all(self) -> None:
+        while self._untold:
+            await self._tell(*self._untold.popitem())
 
     def _add(self, place: Place) -> None:
         self._places[place.group] = place

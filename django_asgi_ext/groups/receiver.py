@@ -12,6 +12,7 @@ from itertools import count
 from typing import Protocol
 
 from django_asgi_ext import conf
+from django_asgi_ext.groups.counting import counters
 from django_asgi_ext.groups.message import PRESENCE, Message
 from django_asgi_ext.groups.outbox import Outbox
 from django_asgi_ext.groups.policy import Policy, policy_of
@@ -21,11 +22,21 @@ from django_asgi_ext.protocols import Send
 logger = logging.getLogger("django_asgi_ext.groups")
 
 _numbers = count()
-# Of this process; those that are forked differ by their number.
+# Of this process; those that are forked from it differ by their pid.
 _process = secrets.token_hex(8)
 
 # Nobody knows who is there if one of those is lost.
 _OF_PRESENCE = Policy()
+
+
+def _prefix() -> str:
+    return f"{_process}-{os.getpid()}-"
+
+
+def number_of(token: str) -> int:
+    """Return the number of a member by its token, -1 if it is of another process."""
+    prefix = _prefix()
+    return int(token.removeprefix(prefix)) if token.startswith(prefix) else -1
 
 
 class Counted(Protocol):
@@ -58,19 +69,10 @@ class Receiver:
     One connection as a member of groups.
 
     ``outbox`` is there while the peer does not take what is sent to it, and
-    ``sending`` the task that sends it. ``lost`` counts what it has not got, by
-    group, and ``untold`` what of it nobody was told.
+    ``sending`` the task that sends it. ``number`` is its own in this process.
     """
 
-    __slots__ = (
-        "_number",
-        "connection",
-        "context",
-        "lost",
-        "outbox",
-        "sending",
-        "untold",
-    )
+    __slots__ = ("connection", "context", "number", "outbox", "sending")
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
@@ -78,14 +80,12 @@ class Receiver:
         self.context: Context = copy_context()
         self.outbox: Outbox | None = None
         self.sending: asyncio.Task[None] | None = None
-        self.lost = 0
-        self.untold: dict[str, int] = {}
-        self._number = next(_numbers)
+        self.number = next(_numbers)
 
     @property
     def token(self) -> str:
         """A name that no other member has, in any process."""
-        return f"{_process}-{os.getpid()}-{self._number}"
+        return f"{_prefix()}{self.number}"
 
     def put(self, outbox: Outbox, group: str, message: Message) -> None:
         """Let a message wait; close the connection if it cannot."""
@@ -98,15 +98,13 @@ class Receiver:
 
     def lose(self, groups: list[str]) -> None:
         """Count messages that the peer will not get, by their groups."""
-        self.lost += len(groups)
-        for group in groups:
-            self.untold[group] = self.untold.get(group, 0) + 1
+        counters.add("dropped", len(groups))
 
     def fall_behind(self, group: str) -> None:
         """Close the connection: the peer is too slow for a group that needs all."""
-        if self.connection.is_open:
-            logger.warning("A member of the group %s is too slow for it.", group)
-            self.connection.peer_lags()
+        counters.add("closed")
+        logger.warning("A member of the group %s is too slow for it.", group)
+        self.connection.peer_lags()
 
     def begin_to_wait(self) -> None:
         """Keep what comes from now on: a send waits for the peer."""

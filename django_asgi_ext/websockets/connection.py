@@ -17,7 +17,11 @@ from django_asgi_ext.groups.feed import Feed
 from django_asgi_ext.groups.member import Member
 from django_asgi_ext.groups.names import check_name
 from django_asgi_ext.protocols import Event
-from django_asgi_ext.signals import emit, websocket_connected
+from django_asgi_ext.signals import (
+    emit,
+    group_messages_dropped,
+    websocket_connected,
+)
 from django_asgi_ext.threads import Unit
 from django_asgi_ext.websockets.endings import MESSAGE_TOO_BIG
 from django_asgi_ext.websockets.habits import Habits
@@ -388,8 +392,17 @@ class WebSocket(Habits):
                 await asyncio.sleep(0)
                 transport.check_sending()
         if transport.member is None:
-            transport.member = Member(self, transport)
+            transport.member = Member(transport, self._tell_lost)
         return transport.member
+
+    async def _tell_lost(self, group: str, count: int) -> None:
+        await emit(
+            group_messages_dropped,
+            sender=WebSocket,
+            socket=self,
+            group=group,
+            count=count,
+        )
 
     async def _send_event(self, event: Event) -> None:
         transport = self._transport

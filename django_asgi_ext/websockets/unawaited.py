@@ -100,6 +100,8 @@ class WatchedWebSocket(WebSocket):
     send = _watched("send")
     send_json = _watched("send_json")
     close = _watched("close")
+    join = _watched("join")
+    leave = _watched("leave")
 
     def tell(self, call: str, place: str) -> None:
         """Log a call that was not awaited, once for each line of code."""

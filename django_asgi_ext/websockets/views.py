@@ -134,7 +134,11 @@ def _make_view(
 
 def _check_fields(view: Any, options: WebSocketOptions) -> None:
     """Raise TypeError if a name of a group has a field that is no argument."""
-    parameters = inspect.signature(view).parameters.values()
+    try:
+        parameters = inspect.signature(view).parameters.values()
+    except (TypeError, ValueError):
+        # Not every callable has a signature that can be looked at.
+        return
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return
     names = {parameter.name for parameter in parameters}

@@ -1,0 +1,93 @@
+"""What the page about groups promises."""
+
+import json
+import re
+from types import SimpleNamespace
+
+import pytest
+from django.test import override_settings
+from django.urls import path
+from documents import ROOT, blocks
+
+from django_asgi_ext import conf, groups
+from django_asgi_ext.checks import check_settings
+from django_asgi_ext.groups import delivery, history, memory
+
+PAGE = "docs/groups.md"
+VIEWS, SHOUT, PUBLISH, SETTINGS = blocks(PAGE, "python")
+
+
+def run(*code):
+    names = {"__name__": "chat"}
+    for block in code:
+        exec(block, names)
+    return SimpleNamespace(**names)
+
+
+async def test_views(connect, urls):
+    """The views of the page do what it says."""
+    views = run(VIEWS, SHOUT)
+    urls(
+        path("chat/<room>/", views.chat),
+        path("shout/<room>/", views.shout),
+    )
+    one, two, loud = connect("/chat/a/"), connect("/chat/a/"), connect("/shout/a/")
+    for peer in (one, two, loud):
+        await peer.accepted()
+    await one.say("hello")
+    assert await two.hear() == "hello"
+    assert await loud.hear() == "HELLO"
+    assert await one.receive_nothing()
+    for peer in (one, two, loud):
+        await peer.leave()
+
+
+def test_publish():
+    """The function of the page publishes."""
+    run(PUBLISH).save_order(SimpleNamespace(pk=1, created=None))
+
+
+async def test_wire_format(connect, urls):
+    """What the page shows of ids is what goes out, but for the time."""
+    views = run(VIEWS)
+    urls(path("chat/<room>/", views.chat))
+    with override_settings(ASGI_EXT=run(SETTINGS).ASGI_EXT):
+        assert check_settings() == []
+        peer = connect("/chat/lobby/?last_id=chat.lobby@0-0")
+        await peer.accepted()
+        heard = [await peer.hear(), await peer.hear()]
+        for message in ({"text": "hello"}, "a str", b"bytes"):
+            groups.publish("chat.lobby", message)
+        heard += [await peer.hear() for _ in range(3)]
+        await peer.leave()
+    kept, missed, _ = blocks(PAGE, "json")
+    shown = [missed.strip(), *kept.splitlines()]
+    assert [_without_time(text) for text in heard if "@id" in text] == [
+        _without_time(text) for text in shown
+    ]
+
+
+def _without_time(text):
+    return re.sub(r"@\d+-\d+", "@", text)
+
+
+def test_presence_format():
+    """The page shows the three events of presence as JSON."""
+    *_, shown = blocks(PAGE, "json")
+    kinds = [json.loads(line)["@presence"] for line in shown.splitlines()]
+    assert kinds == ["members", "join", "leave"]
+
+
+@pytest.mark.parametrize(
+    "promise",
+    [
+        f"held back once {delivery.BACKLOG:,} messages wait",
+        f"as long as\nthey take {delivery.ENOUGH} messages in "
+        f"{delivery.WINDOW * 1000:.0f} milliseconds",
+        f"at most {memory.MOST_LOGS:,} groups, of each at most {history.MOST:,}",
+    ],
+)
+def test_numbers(promise):
+    """The numbers on the page are those of the code."""
+    assert promise in (ROOT / PAGE).read_text()
+    assert (conf.outbox(), conf.outbox_size()) == (1000, 1048576)
