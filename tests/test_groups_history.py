@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import sys
 import threading
 from datetime import timedelta
 
@@ -10,9 +11,11 @@ import pytest
 from django.urls import path
 
 from django_asgi_ext import groups, websocket
-from django_asgi_ext.groups import history
-from django_asgi_ext.groups.history import Log, read_position, write_position
-from django_asgi_ext.groups.message import encode
+from django_asgi_ext.groups import history, memory
+from django_asgi_ext.groups.backends import backend
+from django_asgi_ext.groups.history import Log
+from django_asgi_ext.groups.memory import MemoryBackend
+from django_asgi_ext.groups.message import encode, read_position, write_position
 from django_asgi_ext.groups.policy import History
 
 POLICIES = {
@@ -244,6 +247,75 @@ async def test_resuming_while_others_publish(member):
     assert heard == list(range(number))
 
 
+class LateBackend(MemoryBackend):
+    """One whose messages are on their way for a while, as over a network."""
+
+    def __init__(self, location, deliver):
+        super().__init__(location, self._send)
+        self._deliver = deliver
+        self._on_their_way = []
+
+    def _send(self, *message):
+        self._on_their_way.append(message)
+
+    def arrive(self):
+        for message in self._on_their_way:
+            self._deliver(*message)
+        self._on_their_way.clear()
+
+
+async def test_messages_on_their_way(connect, urls, settings_of_ours):
+    """A message that was replayed before it arrived does not come twice."""
+    settings_of_ours(
+        GROUPS={
+            "BACKEND": "test_groups_history.LateBackend",
+            "POLICIES": {"*": {"history": 10, "presence": True}},
+        }
+    )
+    urls(path("ws/<group>/", listening))
+    for number in range(4):
+        groups.publish("chat", number)
+    first = backend()._on_their_way[0][1].event["text"]
+    peer = connect(f"/ws/chat/?last_id={json.loads(first)['@id']}")
+    await peer.accepted()
+    heard = [json.loads(await peer.hear()) for _ in range(4)]
+    backend().arrive()
+    groups.publish("chat", 4)
+    groups.publish("chat", 5)
+    backend().arrive()
+    heard += [json.loads(await peer.hear()) for _ in range(2)]
+    assert [message.get("data") for message in heard] == [1, 2, 3, None, 4, 5]
+    assert await peer.receive_nothing()
+    await peer.leave()
+
+
+@pytest.fixture
+def busy_threads():
+    """Let threads take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+async def test_positions_of_several_threads(member, busy_threads):
+    """Positions increase, whatever threads publish at the same time."""
+    peer = await member("chat")
+    threads = [
+        threading.Thread(
+            target=lambda: [groups.publish("chat", n) for n in range(2000)]
+        )
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    heard = [read_position((await hear(peer))[1]) for _ in range(8000)]
+    assert heard == sorted(set(heard))
+    for thread in threads:
+        thread.join()
+    await peer.leave()
+
+
 async def test_live_while_catching_up(member, connect, urls):
     """Messages that are published during the replay come after it, in order."""
     peer = await member("chat")
@@ -285,7 +357,7 @@ def test_age(monkeypatch):
     for message in messages:
         log.append("chat", message, kept)
         now += 4
-    first, second, third = [read_position(message.position) for message in messages]
+    first, second, third = [message.position for message in messages]
     assert positions(log.since(first, kept)) == ["1", "2"]
     # The first is gone now, but who has it misses nothing else.
     assert log.since(first, kept).is_complete
@@ -301,7 +373,7 @@ def test_number_of_recent_messages(monkeypatch):
     messages = [encode(str(number)) for number in range(7)]
     for message in messages:
         log.append("chat", message, kept)
-    since = log.since(read_position(messages[1].position), kept)
+    since = log.since(messages[1].position, kept)
     assert positions(since) == ["2", "3", "4", "5", "6"]
 
 
@@ -314,7 +386,7 @@ def test_clock_that_is_put_back(monkeypatch):
         message = encode("x")
         log.append("chat", message, History(messages=10))
         found.append(message.position)
-    assert found == ["7-0", "7-1", "7-2", "8-0"]
+    assert found == [(7, 0), (7, 1), (7, 2), (8, 0)]
 
 
 @pytest.mark.parametrize("text", ["0-0", "1700000000000-12", "99999999999999999999-0"])
@@ -325,9 +397,6 @@ def test_position(text):
 
 async def test_forgotten_groups(settings_of_ours, monkeypatch):
     """The memory backend does not keep the histories of any number of groups."""
-    from django_asgi_ext.groups import memory
-    from django_asgi_ext.groups.backends import backend
-
     monkeypatch.setattr(memory, "MOST_LOGS", 3)
     settings_of_ours(GROUPS={"POLICIES": POLICIES})
     for number in range(5):

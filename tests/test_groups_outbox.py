@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from django_asgi_ext.groups.message import encode
+from django_asgi_ext.groups.message import encode, read_position
 from django_asgi_ext.groups.outbox import Outbox
 from django_asgi_ext.groups.policy import CLOSE, DROP_OLDEST, LATEST, Policy
 
@@ -16,7 +16,7 @@ STATE = Policy(LATEST)
 def message(text, key=None, position=None):
     made = encode(text, key)
     if position is not None:
-        made.put_at("chat", position)
+        made.put_at("chat", read_position(position))
     return made
 
 

@@ -264,6 +264,23 @@ async def test_loop_goes_on_meanwhile(connect):
         await peer.leave()
 
 
+async def test_loop_goes_on_within_a_message(connect, monkeypatch):
+    """While one message goes to many members, others have their turn as well."""
+    monkeypatch.setattr("django_asgi_ext.groups.delivery.SLICE", 0)
+    peers = [connect(listening)] + [connect("/ws/") for _ in range(99)]
+    for peer in peers:
+        await peer.accepted()
+    turns = 0
+    groups.publish("chat", "hello")
+    while delivery()._is_awake:
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns >= 3
+    for peer in peers:
+        assert await peer.hear() == "hello"
+        await peer.leave()
+
+
 async def test_publisher_is_held_back(peer, monkeypatch):
     """A thread that publishes more than the loop delivers waits for it."""
     monkeypatch.setattr("django_asgi_ext.groups.delivery.BACKLOG", 10)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from django_asgi_ext.groups.message import Message, presence
+from django_asgi_ext.groups.message import Message, Position, presence
 from django_asgi_ext.groups.policy import History
 
 # Hands a message to the members in this process. It does not block, and may be
@@ -27,7 +27,7 @@ class Missed:
     the history does not go back that far, and there are none.
     """
 
-    position: str
+    position: Position
     messages: list[Message] = field(default_factory=list)
     is_complete: bool = True
 
@@ -45,8 +45,8 @@ class Backend(ABC):
     with history is delivered by nobody but the backend, in the order of its
     positions, in this process too.
 
-    A position is "<number>-<number>", greater than every one before, also of
-    those that a process had before it was started anew.
+    A position is greater than every one before, also than those that a process
+    gave before it was started anew.
     """
 
     def __init__(self, location: Any, deliver: Deliver) -> None:
@@ -86,9 +86,9 @@ class Backend(ABC):
         return None
 
     @abstractmethod
-    async def since(self, group: str, position: str, history: History) -> Missed:
+    async def since(self, group: str, position: Position, history: History) -> Missed:
         """
-        Return what came after a position, which is well-formed but a peer's choice.
+        Return what came after a position, which is a peer's choice.
 
         A position that the group cannot have had yet counts as too old.
         """

@@ -211,11 +211,9 @@ class Delivery:
         for place in places:
             member = place.member
             if not place.is_direct or member.outbox is not None:
-                self._put_down(place, message)
-                continue
+                if not self._goes_on(place, message):
+                    continue
             connection = member.connection
-            if not connection.is_open:
-                continue
             pulse = connection.pulse
             pulse.begun += 1
             try:
@@ -232,15 +230,21 @@ class Delivery:
                 rest = Rest(member.context, steps, waits_for)
                 member.sending = stage.hand_over(member.carry, rest)
 
-    def _put_down(self, place: Place, message: Message) -> None:
+    def _goes_on(self, place: Place, message: Message) -> bool:
+        """Put a message down that has to wait; return whether it has not."""
+        if not place.is_in or not place.is_news(message):
+            return False
+        outbox = place.outbox()
+        if outbox is None:
+            return True
         try:
-            outbox = place.take(message)
+            place.take(outbox, message)
         except Exception:
             # The others must have it all the same.
             logger.exception("A message to %s is lost.", place.group)
-            return
-        if outbox is not None and outbox.is_crowded and outbox not in self._crowded:
+        if outbox.is_crowded and outbox not in self._crowded:
             self._crowded[outbox] = outbox.taken, time.perf_counter() + WINDOW
+        return False
 
 
 def _forget(

@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections import deque
 
 from django_asgi_ext.groups.base import Missed
-from django_asgi_ext.groups.message import Message
+from django_asgi_ext.groups.message import Message, Position
 from django_asgi_ext.groups.policy import History
-
-# A time in milliseconds, and a number for those of the same one.
-Position = tuple[int, int]
-
-_POSITION = re.compile(r"([0-9]{1,20})-([0-9]{1,20})")
 
 # How many messages a history that is limited by their age keeps at most.
 MOST = 10_000
-
-
-def read_position(text: str) -> Position | None:
-    """Return a position as numbers, None if it is none."""
-    found = _POSITION.fullmatch(text)
-    return (int(found[1]), int(found[2])) if found else None
-
-
-def write_position(position: Position) -> str:
-    """Return a position as a peer sees it."""
-    return f"{position[0]}-{position[1]}"
 
 
 class Log:
@@ -50,7 +33,7 @@ class Log:
         now = _now()
         # The clock may have been put back.
         self._last = (now, 0) if now > milliseconds else (milliseconds, number + 1)
-        message.put_at(group, write_position(self._last))
+        message.put_at(group, self._last)
         self.used_at = time.monotonic()
         self._kept.append((self._last, self.used_at, message))
         self._forget(history)
@@ -59,10 +42,9 @@ class Log:
         """Return what came after a position."""
         self.used_at = time.monotonic()
         self._forget(history)
-        newest = write_position(self._last)
         if not self._floor <= position <= self._last:
-            return Missed(newest, is_complete=False)
-        return Missed(newest, [m for at, _, m in self._kept if at > position])
+            return Missed(self._last, is_complete=False)
+        return Missed(self._last, [m for at, _, m in self._kept if at > position])
 
     def _forget(self, history: History) -> None:
         most = MOST if history.messages is None else history.messages

@@ -15,8 +15,7 @@ from django_asgi_ext.groups.backends import backend
 from django_asgi_ext.groups.base import Info
 from django_asgi_ext.groups.delivery import delivery
 from django_asgi_ext.groups.feed import Feed
-from django_asgi_ext.groups.history import Position, read_position
-from django_asgi_ext.groups.message import Message
+from django_asgi_ext.groups.message import Position, read_position
 from django_asgi_ext.groups.names import check_name
 from django_asgi_ext.groups.policy import History, policy_of
 from django_asgi_ext.groups.presence import describe
@@ -74,16 +73,14 @@ class Member(Receiver):
         self._add(place)
         try:
             await backend().subscribe(group)
-            reached = None
             if policy.history is not None:
-                reached = await self._catch_up(place, request, policy.history, send)
+                await self._catch_up(place, request, policy.history, send)
             if policy.presence:
                 await self._appear(place, request, info)
                 members = await backend().amembers(group)
                 await send(messages.present(group, members).event)
             for message in place.take_held():
-                if _is_news(message, reached):
-                    await send(message.event)
+                await send(message.event)
         except BaseException:
             # It must not be in half of it.
             self.leave(group)
@@ -190,17 +187,18 @@ class Member(Receiver):
 
     async def _catch_up(
         self, place: Place, request: HttpRequest, history: History, send: SendNow
-    ) -> Position | None:
-        """Send what the peer has missed; return the position that it has reached."""
+    ) -> None:
+        """Send what the peer has missed."""
         position = last_position(request, place.group)
         if position is None:
-            return None
+            return
         missed = await backend().since(place.group, position, history)
         if not missed.is_complete:
             await send(messages.missed(place.group, missed.position).event)
         for message in missed.messages:
             await send(message.event)
-        return read_position(missed.position)
+        # What is still on its way here does not reach it twice.
+        place.reached = missed.position
 
     async def _appear(
         self, place: Place, request: HttpRequest, info: Info | None
@@ -221,7 +219,10 @@ class Member(Receiver):
             backend().exit(place.group, key, self.token)
 
 
-def last_position(request: HttpRequest, group: str) -> str | None:
+_TOO_OLD = (0, 0)
+
+
+def last_position(request: HttpRequest, group: str) -> Position | None:
     """
     Return from where a peer wants to go on: "last_id" in its URL's query.
 
@@ -231,19 +232,12 @@ def last_position(request: HttpRequest, group: str) -> str | None:
         query = QueryDict(request.scope["query_string"])  # type: ignore[attr-defined]
     except SuspiciousOperation:
         # More fields than Django takes.
-        return "0-0"
+        return _TOO_OLD
     for last_id in reversed(query.getlist("last_id")):
         name, separator, position = last_id.rpartition("@")
         if separator and name == group:
-            return position if read_position(position) else "0-0"
+            return read_position(position) or _TOO_OLD
     return None
-
-
-def _is_news(message: Message, reached: Position | None) -> bool:
-    if message.position is None or reached is None:
-        return True
-    position = read_position(message.position)
-    return position is None or position > reached
 
 
 class _Over:

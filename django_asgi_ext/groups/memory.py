@@ -7,8 +7,8 @@ from threading import RLock
 from typing import Any
 
 from django_asgi_ext.groups.base import Backend, Deliver, Info, Missed
-from django_asgi_ext.groups.history import Log, read_position
-from django_asgi_ext.groups.message import Message
+from django_asgi_ext.groups.history import Log
+from django_asgi_ext.groups.message import Message, Position
 from django_asgi_ext.groups.policy import History
 from django_asgi_ext.groups.presence import Table
 
@@ -41,10 +41,10 @@ class MemoryBackend(Backend):
             self._log(group).append(group, message, history)
             self.deliver(group, message)
 
-    async def since(self, group: str, position: str, history: History) -> Missed:
+    async def since(self, group: str, position: Position, history: History) -> Missed:
         """Return what came after a position."""
         with self._lock:
-            return self._log(group).since(read_position(position) or (0, 0), history)
+            return self._log(group).since(position, history)
 
     async def enter(self, group: str, key: str, token: str, info: Info) -> None:
         """Note that a member is there."""

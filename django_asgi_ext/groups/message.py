@@ -4,14 +4,31 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
 
 from django_asgi_ext.protocols import Event
 
+# A time in milliseconds, and a number for those of the same one. As Redis has it.
+Position = tuple[int, int]
+
+_POSITION = re.compile(r"([0-9]{1,20})-([0-9]{1,20})")
+
 # What a message was when it was published. PRESENCE is JSON of our own.
 TEXT, BINARY, JSON, PRESENCE = "text", "binary", "json", "presence"
+
+
+def read_position(text: str) -> Position | None:
+    """Return a position as numbers, None if it is none."""
+    found = _POSITION.fullmatch(text)
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def write_position(position: Position) -> str:
+    """Return a position as a peer sees it."""
+    return f"{position[0]}-{position[1]}"
 
 
 class Message:
@@ -38,7 +55,7 @@ class Message:
         self.payload = payload
         self.key = key
         self.exclude = exclude
-        self.position: str | None = None
+        self.position: Position | None = None
         name = "bytes" if kind == BINARY else "text"
         self.event: Event = {"type": "websocket.send", name: payload}
 
@@ -57,10 +74,10 @@ class Message:
         """How much it takes, in bytes or characters."""
         return len(self.payload)
 
-    def put_at(self, group: str, position: str) -> None:
+    def put_at(self, group: str, position: Position) -> None:
         """Give it its place in the history of its group, which the peer sees."""
         self.position = position
-        about = f'{{"@id": "{group}@{position}", '
+        about = f'{{"@id": "{group}@{write_position(position)}", '
         if isinstance(self.payload, bytes):
             data = f'"base64": "{base64.b64encode(self.payload).decode("ascii")}"}}'
         elif self.kind == JSON:
@@ -116,9 +133,9 @@ def encode(
     return Message(JSON, text, key, exclude)
 
 
-def missed(group: str, position: str) -> Message:
+def missed(group: str, position: Position) -> Message:
     """Return what a peer gets that has missed more than the history has."""
-    return _own({"@id": f"{group}@{position}", "@missed": True})
+    return _own({"@id": f"{group}@{write_position(position)}", "@missed": True})
 
 
 def present(group: str, members: list[dict[str, Any]]) -> Message:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django_asgi_ext.groups.message import Message, missed
+from django_asgi_ext.groups.message import Message, Position, missed
 from django_asgi_ext.groups.policy import CLOSE, LATEST, Policy
 
 
@@ -36,7 +36,7 @@ class Outbox:
         self._waiting: dict[int, tuple[str, Message, Policy]] = {}
         self._by_key: dict[tuple[str, str], int] = {}
         # The position of the last one that was lost, by group.
-        self._missed: dict[str, str] = {}
+        self._missed: dict[str, Position] = {}
         self._next = 0
 
     def __len__(self) -> int:

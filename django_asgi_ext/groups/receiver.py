@@ -13,7 +13,7 @@ from typing import Protocol
 
 from django_asgi_ext import conf
 from django_asgi_ext.groups.counting import counters
-from django_asgi_ext.groups.message import PRESENCE, Message
+from django_asgi_ext.groups.message import PRESENCE, Message, Position
 from django_asgi_ext.groups.outbox import Outbox
 from django_asgi_ext.groups.policy import Policy, policy_of
 from django_asgi_ext.groups.sending import Rest
@@ -156,16 +156,27 @@ class Place:
 
     ``is_direct`` is whether messages go straight to the peer. Else they are
     ``held`` while the member gets what came before, or its view takes them from
-    ``feed``. ``is_in`` is whether it has not left.
+    ``feed``, or they may have ``reached`` the peer already, up to that position.
+    ``is_in`` is whether it has not left.
     """
 
-    __slots__ = ("feed", "group", "held", "is_direct", "is_in", "key", "member")
+    __slots__ = (
+        "feed",
+        "group",
+        "held",
+        "is_direct",
+        "is_in",
+        "key",
+        "member",
+        "reached",
+    )
 
     def __init__(self, member: Receiver, group: str, feed: Feed | None = None) -> None:
         self.member = member
         self.group = group
         self.feed = feed
         self.held: Outbox | None = None
+        self.reached: Position | None = None
         # By which the presence of the group knows it.
         self.key: str | None = None
         self.is_in = True
@@ -179,26 +190,33 @@ class Place:
     def take_held(self) -> Iterator[Message]:
         """Yield what is held, and what comes meanwhile, until there is no more."""
         while self.held is not None and (message := self.held.pop()) is not None:
-            yield message
+            if self.is_news(message):
+                yield message
         self.held = None
-        self.is_direct = self.is_in and self.feed is None
+        self._settle()
 
-    def take(self, message: Message) -> Outbox | None:
-        """
-        Take a message that cannot go straight to the peer.
+    def is_news(self, message: Message) -> bool:
+        """Return whether a message has not reached the peer in the replay."""
+        if self.reached is None or message.position is None:
+            return True
+        if message.position <= self.reached:
+            return False
+        # Positions come in order.
+        self.reached = None
+        self._settle()
+        return True
 
-        Return where it waits, None if it does not have to.
-        """
-        if not self.is_in:
-            return None
-        # It may be empty, and then it is false.
-        outbox = self.member.outbox if self.held is None else self.held
-        if self.held is None and self.feed is not None:
-            outbox = self.feed.outbox
+    def outbox(self) -> Outbox | None:
+        """Return where a message has to wait now, None if it need not."""
+        if self.held is not None:
+            return self.held
+        return self.member.outbox if self.feed is None else self.feed.outbox
+
+    def take(self, outbox: Outbox, message: Message) -> None:
+        """Let a message wait there."""
+        self.member.put(outbox, self.group, message)
+        if self.feed is not None:
             self.feed.wake()
-        if outbox is not None:
-            self.member.put(outbox, self.group, message)
-        return outbox
 
     def give_up(self) -> None:
         """Leave."""
@@ -208,6 +226,10 @@ class Place:
             self.held = None
         if self.feed is not None:
             self.feed.end()
+
+    def _settle(self) -> None:
+        others = (self.held, self.feed, self.reached)
+        self.is_direct = self.is_in and all(other is None for other in others)
 
 
 class Feed(Protocol):
