@@ -209,14 +209,18 @@ class Member(Receiver):
         key, info = await describe(request, self.token, info)
         if not place.is_in:
             return
-        await backend().enter(place.group, key, self.token, info)
-        if place.is_in:
-            before, place.key = place.key, key
-            if before not in (None, key):
+        before, is_there = place.key, False
+        try:
+            await backend().enter(place.group, key, self.token, info)
+            is_there = place.is_in
+        finally:
+            if not is_there and key != before:
+                # It has left meanwhile, or was cancelled: it may be known by now.
+                backend().exit(place.group, key, self.token)
+        if is_there:
+            place.key = key
+            if before is not None and key != before:
                 backend().exit(place.group, before, self.token)
-        else:
-            # It has left meanwhile, and was not known yet.
-            backend().exit(place.group, key, self.token)
 
 
 _TOO_OLD = (0, 0)

@@ -104,11 +104,12 @@ class Message:
         about, separator, payload = data.partition(b"\n")
         try:
             kind, key, exclude = json.loads(about)
+            content = payload if kind == BINARY else payload.decode()
         except (ValueError, TypeError) as error:
             raise ValueError("These bytes are no message to a group.") from error
         if kind not in (TEXT, BINARY, JSON, PRESENCE) or not separator:
             raise ValueError("These bytes are no message to a group.")
-        return cls(kind, payload if kind == BINARY else payload.decode(), key, exclude)
+        return cls(kind, content, key, exclude)
 
 
 def encode(
@@ -126,7 +127,8 @@ def encode(
     if isinstance(message, str):
         # Raises for a lone surrogate, which servers treat differently.
         message.encode()
-        return Message(TEXT, str(message), key, exclude)
+        # Without what a subclass adds, as SafeString.
+        return Message(TEXT, str.__str__(message), key, exclude)
     if isinstance(message, (bytes, bytearray, memoryview)):
         return Message(BINARY, bytes(message), key, exclude)
     text = json.dumps(message, cls=DjangoJSONEncoder, allow_nan=False)
