@@ -7,37 +7,22 @@ override_settings() works.
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, cast
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
+from django_asgi_ext.problems import (
+    Problem,
+    is_count,
+    is_number,
+    policy_problems,
+)
 from django_asgi_ext.protocols import ASGIApplication
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something wrong in ASGI_EXT: the number of its check, and what it is."""
-
-    number: int
-    message: str
-    hint: str
-
-
-def _is_number(value: object, or_zero: bool = False) -> bool:
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
-        return False
-    return 0 < value < math.inf or (or_zero and value == 0)
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 @dataclass(frozen=True)
@@ -58,34 +43,34 @@ _SETTINGS = {
         bool, lambda value: isinstance(value, bool), "True or False"
     ),
     "MAX_MESSAGE_SIZE": _Setting(
-        lambda: 1024 * 1024, _is_count, "a whole number of bytes above 0"
+        lambda: 1024 * 1024, is_count, "a whole number of bytes above 0"
     ),
-    "MAX_CONNECTIONS": _Setting(lambda: None, _is_count, "a whole number above 0"),
-    "OPEN_TIMEOUT": _Setting(lambda: 4, _is_number, "a number of seconds above 0"),
-    "SEND_TIMEOUT": _Setting(lambda: 30, _is_number, "a number of seconds above 0"),
-    "IDLE_TIMEOUT": _Setting(lambda: None, _is_number, "a number of seconds above 0"),
-    "CLOSE_TIMEOUT": _Setting(lambda: 5, _is_number, "a number of seconds above 0"),
-    "SHUTDOWN_TIMEOUT": _Setting(lambda: 3, _is_number, "a number of seconds above 0"),
+    "MAX_CONNECTIONS": _Setting(lambda: None, is_count, "a whole number above 0"),
+    "OPEN_TIMEOUT": _Setting(lambda: 4, is_number, "a number of seconds above 0"),
+    "SEND_TIMEOUT": _Setting(lambda: 30, is_number, "a number of seconds above 0"),
+    "IDLE_TIMEOUT": _Setting(lambda: None, is_number, "a number of seconds above 0"),
+    "CLOSE_TIMEOUT": _Setting(lambda: 5, is_number, "a number of seconds above 0"),
+    "SHUTDOWN_TIMEOUT": _Setting(lambda: 3, is_number, "a number of seconds above 0"),
     "SHUTDOWN_SPREAD": _Setting(
         lambda: 0.5,
-        lambda value: _is_number(value, or_zero=True),
+        lambda value: is_number(value, or_zero=True),
         "a number of seconds",
     ),
     # How many messages to groups, and how many bytes of them.
-    "OUTBOX": _Setting(lambda: 1000, _is_count, "a whole number of messages above 0"),
+    "OUTBOX": _Setting(lambda: 1000, is_count, "a whole number of messages above 0"),
     "OUTBOX_SIZE": _Setting(
-        lambda: 1024 * 1024, _is_count, "a whole number of bytes above 0"
+        lambda: 1024 * 1024, is_count, "a whole number of bytes above 0"
     ),
     "GROUPS": _Setting(
         dict,
         lambda value: isinstance(value, dict),
         "a dict with BACKEND, LOCATION and POLICIES",
     ),
-    "SLOW_CALL": _Setting(lambda: 0.5, _is_number, "a number of seconds above 0"),
+    "SLOW_CALL": _Setting(lambda: 0.5, is_number, "a number of seconds above 0"),
     # As many as ThreadPoolExecutor would choose.
     "THREADS": _Setting(
         lambda: min(32, (os.cpu_count() or 1) + 4),
-        _is_count,
+        is_count,
         "a whole number of threads above 0",
     ),
 }
@@ -324,55 +309,4 @@ def _group_problems(groups: dict[Any, Any]) -> Iterator[Problem]:
         _import_backend(groups.get("BACKEND") or _MEMORY)
     except ImproperlyConfigured as error:
         yield Problem(22, str(error), "Name a subclass of Backend by its dotted path.")
-    policies = groups.get("POLICIES") or {}
-    if not isinstance(policies, dict):
-        yield Problem(
-            23,
-            f"ASGI_EXT['GROUPS']['POLICIES'] must be a dict, not {policies!r}.",
-            "The keys are patterns of names, as 'chat.*'.",
-        )
-        return
-    for pattern, options in policies.items():
-        yield from _policy_problems(pattern, options)
-
-
-_POLICY_OPTIONS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "slow": (
-        lambda value: value in ("close", "drop_oldest", "latest"),
-        "'close', 'drop_oldest' or 'latest'",
-    ),
-    "history": (
-        lambda value: (
-            value is None
-            or _is_count(value)
-            or (isinstance(value, timedelta) and value > timedelta())
-        ),
-        "a whole number of messages or a timedelta above 0",
-    ),
-    "presence": (lambda value: isinstance(value, bool), "True or False"),
-}
-
-
-def _policy_problems(pattern: object, options: object) -> Iterator[Problem]:
-    setting = f"ASGI_EXT['GROUPS']['POLICIES'][{pattern!r}]"
-    if not isinstance(pattern, str) or not isinstance(options, dict):
-        yield Problem(
-            23,
-            f"{setting} must be a dict, and its key a str.",
-            "The keys are patterns of names, as 'chat.*'.",
-        )
-        return
-    for name, value in options.items():
-        is_valid, expected = _POLICY_OPTIONS.get(name, (None, ""))
-        if is_valid is None:
-            yield Problem(
-                24,
-                f"{setting} has no option {name!r}.",
-                f"The options are: {', '.join(sorted(_POLICY_OPTIONS))}.",
-            )
-        elif not is_valid(value):
-            yield Problem(
-                25,
-                f"{setting}[{name!r}] must be {expected}, not {value!r}.",
-                "Leave it out for the default.",
-            )
+    yield from policy_problems(groups.get("POLICIES") or {})

@@ -13,10 +13,6 @@ from django.core.serializers.json import DjangoJSONEncoder
 
 from django_asgi_ext import conf
 from django_asgi_ext.exceptions import ConnectionClosed, InvalidJSON, InvalidState
-from django_asgi_ext.groups.feed import Feed
-from django_asgi_ext.groups.member import Member
-from django_asgi_ext.groups.names import check_name
-from django_asgi_ext.protocols import Event
 from django_asgi_ext.signals import (
     emit,
     group_messages_dropped,
@@ -26,11 +22,11 @@ from django_asgi_ext.threads import Unit
 from django_asgi_ext.websockets.endings import MESSAGE_TOO_BIG
 from django_asgi_ext.websockets.habits import Habits
 from django_asgi_ext.websockets.inbox import Interrupted
+from django_asgi_ext.websockets.membership import Membership
 from django_asgi_ext.websockets.options import WebSocketOptions
 from django_asgi_ext.websockets.request import WebSocketRequest
 from django_asgi_ext.websockets.response import Headers, check_headers, is_token
 from django_asgi_ext.websockets.state import State, check_close
-from django_asgi_ext.websockets.subscription import Subscription
 from django_asgi_ext.websockets.transport import SEND_ERRORS, Transport
 
 if TYPE_CHECKING:
@@ -46,7 +42,7 @@ logger = logging.getLogger("django_asgi_ext.websocket")
 _BREATHE_MASK = 127
 
 
-class WebSocket(Habits):
+class WebSocket(Membership, Habits):
     """
     One connection, seen from the server (RFC 6455).
 
@@ -131,17 +127,6 @@ class WebSocket(Habits):
     def close_reason(self) -> str:
         """The close reason (RFC 6455, section 7.1.6), "" if there is none."""
         return self._transport.close_reason
-
-    @property
-    def groups(self) -> frozenset[str]:
-        """The names of the groups that the socket is in."""
-        member = self._transport.member
-        return frozenset() if member is None else member.groups
-
-    @property
-    def member(self) -> Member | None:
-        """The socket as a member of groups, None if it has never joined one."""
-        return self._transport.member
 
     @property
     def accepted(self) -> bool:
@@ -339,62 +324,6 @@ class WebSocket(Habits):
         except (ValueError, RecursionError) as error:
             raise InvalidJSON(f"The message is no JSON: {error}") from error
 
-    async def join(self, group: str, info: dict[str, Any] | None = None) -> None:
-        """
-        Join a group: what is published to it goes to the peer from now on.
-
-        Accept first if the handshake is not over. What the peer has missed goes
-        out before this returns, if the group has a history. ``info`` is what
-        other members see of this one, if the group has presence; its "id" says
-        who is the same. By default it has the "id" and the "name" of the user. To
-        join once more does nothing, but for a new info.
-
-        Raise ValueError for a name that no group can have, and ConnectionClosed
-        if the connection is closed.
-        """
-        member = await self._as_member(group)
-        await member.join(group, self.request, self._send_event, info)
-        if not self._transport.is_open:
-            raise self._transport.closed()
-
-    async def leave(self, group: str) -> None:
-        """Leave a group, if the socket is in it."""
-        check_name(group)
-        if self.member is not None:
-            self.member.leave(group)
-
-    def subscribe(self, group: str, info: dict[str, Any] | None = None) -> Subscription:
-        """
-        Return what is published to a group, to iterate over.
-
-        The socket joins it with the first message that is asked for, but the peer
-        gets nothing by itself: that is for the view to send. str and bytes
-        are as they were published, JSON is decoded. The iteration ends when the
-        connection is over.
-
-        Raise ValueError for a name that no group can have.
-        """
-        check_name(group)
-
-        async def begin() -> Feed:
-            member = await self._as_member(group)
-            return await member.subscribe(group, self.request, info)
-
-        return Subscription(begin, self._transport, self._unit)
-
-    async def _as_member(self, group: str) -> Member:
-        check_name(group)
-        transport = self._transport
-        if not transport.is_open:
-            await self._open()
-            if not transport.is_open:
-                # Who tries again and again lets others run.
-                await asyncio.sleep(0)
-                transport.check_sending()
-        if transport.member is None:
-            transport.member = Member(transport, self._tell_lost)
-        return transport.member
-
     async def _tell_lost(self, group: str, count: int) -> None:
         await emit(
             group_messages_dropped,
@@ -403,18 +332,6 @@ class WebSocket(Habits):
             group=group,
             count=count,
         )
-
-    async def _send_event(self, event: Event) -> None:
-        transport = self._transport
-        if not transport.is_open:
-            transport.check_sending()
-        transport.pulse.begun += 1
-        try:
-            await transport.asgi_send(event)
-        except SEND_ERRORS as error:
-            raise await transport.failed() from error
-        finally:
-            transport.pulse.done += 1
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """
