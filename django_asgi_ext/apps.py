@@ -8,6 +8,7 @@ from django.core import checks
 from django_asgi_ext.checks import (
     check_asgi_module,
     check_deployment,
+    check_groups,
     check_runserver,
     check_settings,
 )
@@ -24,5 +25,6 @@ class ASGIExtConfig(AppConfig):
         """Register the system checks."""
         checks.register(check_settings)
         checks.register(check_asgi_module)
+        checks.register(check_groups, checks.Tags.urls)
         checks.register(check_runserver)
         checks.register(check_deployment, "asgi_ext", checks.Tags.security, deploy=True)

@@ -20,7 +20,8 @@ from django.core.management import get_commands, load_command_class
 
 from django_asgi_ext import asgi_module, conf, deployment
 from django_asgi_ext.dangers import DANGERS
-from django_asgi_ext.websockets.listing import websocket_urls
+from django_asgi_ext.groups.names import fields_of
+from django_asgi_ext.websockets.listing import WebSocketURL, websocket_urls
 
 
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
@@ -42,6 +43,21 @@ def check_asgi_module(**kwargs: Any) -> list[CheckMessage]:
             hint="Write from django_asgi_ext import get_asgi_application there.",
             id="asgi_ext.W020",
         )
+    ]
+
+
+def check_groups(**kwargs: Any) -> list[CheckMessage]:
+    """Return an error for each URL that lacks what the name of a group needs."""
+    return [
+        Error(
+            f"The URL {url.path} of {url.view} has no argument {field!r} for the group "
+            f"{group!r}.",
+            hint="Name a converter so, or give the argument to path().",
+            id="asgi_ext.E026",
+        )
+        for url in _websocket_urls()
+        for group in url.groups
+        for field in sorted(fields_of(group) - set(url.arguments))
     ]
 
 
@@ -94,18 +110,17 @@ def check_deployment(**kwargs: Any) -> list[CheckMessage]:
         # They are reported, and what they mean is not known.
         return []
     found = deployment.dangers_of_settings()
-    if conf.groups_stay_here() and not conf.groups_are_set() and _has_groups():
-        found.append(DANGERS[144])
+    if conf.groups_stay_here() and not conf.groups_are_set():
+        if any(url.groups for url in _websocket_urls()):
+            found.append(DANGERS[144])
     for server in deployment.SERVERS:
         if _is_installed(server):
             found += deployment.dangers_of(server, _configuration(server))
     return [Warning(danger.message, danger.hint, id=danger.id) for danger in found]
 
 
-def _has_groups() -> bool:
-    if not hasattr(settings, "ROOT_URLCONF"):
-        return False
-    return any(url.groups for url in websocket_urls())
+def _websocket_urls() -> list[WebSocketURL]:
+    return websocket_urls() if hasattr(settings, "ROOT_URLCONF") else []
 
 
 def _is_installed(package: str) -> bool:

@@ -3,9 +3,10 @@
 import asyncio
 
 import pytest
-from django.urls import path
+from django.urls import include, path, re_path
 
 from django_asgi_ext import groups, websocket
+from django_asgi_ext.checks import check_groups
 
 
 @websocket(group="chat.{room}")
@@ -128,3 +129,37 @@ def test_group_that_cannot_be(group, error, text):
     with pytest.raises(error) as raised:
         websocket(group=group)(view)
     assert str(raised.value) == text
+
+
+def test_check(urls):
+    """The check names each URL that lacks an argument of its group, and no other."""
+
+    @websocket(group="chat.{room}.{kind}")
+    async def view(socket, **kwargs):
+        """Take all arguments, so that only the URL says which there are."""
+
+    below = [
+        path("a/", view),
+        path("b/", view, {"kind": "b"}),
+        re_path(r"^c/(?P<kind>\w+)/$", view),
+    ]
+    urls(
+        path("<slug:room>/", include(below)),
+        path("given/", include(below), {"room": "given"}),
+        path("none/", view),
+    )
+    found = [(error.id, error.msg) for error in check_groups()]
+    name = "test_groups_names.test_check.<locals>.view"
+    assert found == [
+        (
+            "asgi_ext.E026",
+            f"The URL {url} of {name} has no argument {field!r} for the group "
+            "'chat.{room}.{kind}'.",
+        )
+        for url, field in [
+            ("/<slug:room>/a/", "kind"),
+            ("/given/a/", "kind"),
+            ("/none/", "kind"),
+            ("/none/", "room"),
+        ]
+    ]

@@ -93,6 +93,7 @@ def test_json(urls):
             "path": "/ws/chat/<slug:room>/",
             "name": "chat",
             "view": "test_listing.chat",
+            "arguments": ["room"],
             "subprotocols": ["v2.chat", "v1.chat"],
             "origins": ["https://example.com"],
             "groups": ["chat.{room}", "news"],

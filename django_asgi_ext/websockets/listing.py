@@ -21,6 +21,8 @@ class WebSocketURL:
     """The name for reverse() with its namespaces, "" if there is none."""
     view: str
     """The dotted path of the view."""
+    arguments: tuple[str, ...]
+    """The names of what the view is called with, as the URLconf has them."""
     subprotocols: tuple[str, ...]
     origins: tuple[str, ...] | None
     """Those that the view names, None if CSRF_TRUSTED_ORIGINS decides."""
@@ -36,19 +38,24 @@ def websocket_urls(urlconf: str | None = None) -> list[WebSocketURL]:
 
     Raise what importing the URLconf raises.
     """
-    return list(_urls_below(get_resolver(urlconf), "/", ()))
+    return list(_urls_below(get_resolver(urlconf), "/", (), ()))
 
 
 def _urls_below(
-    resolver: URLResolver, prefix: str, namespaces: tuple[str, ...]
+    resolver: URLResolver,
+    prefix: str,
+    namespaces: tuple[str, ...],
+    arguments: tuple[str, ...],
 ) -> Iterator[WebSocketURL]:
     for entry in resolver.url_patterns:
         path = _join(prefix, str(entry.pattern))
+        own = (*arguments, *entry.pattern.regex.groupindex)
         if isinstance(entry, URLResolver):
             below = namespaces
             if entry.namespace:
                 below = (*namespaces, entry.namespace)
-            yield from _urls_below(entry, path, below)
+            own += tuple(entry.default_kwargs)
+            yield from _urls_below(entry, path, below, own)
         elif isinstance(entry, URLPattern):
             options = find_options(entry.callback)
             if options is not None:
@@ -56,6 +63,7 @@ def _urls_below(
                     path,
                     ":".join((*namespaces, entry.name)) if entry.name else "",
                     view_name(without_guards(entry.callback)),
+                    tuple(dict.fromkeys((*own, *entry.default_args))),
                     options.subprotocols,
                     options.origins,
                     options.group,
