@@ -30,10 +30,9 @@ SLICE = 0.003
 CHUNK = 32
 
 # How long the rest of many messages waits for a member that takes some of those
-# before, and how many in that time are enough to wait on; how often it looks, in
-# seconds. This is for a burst, which is faster than any network: one message alone
-# never waits.
-WINDOW = 0.02
+# before, and how many are enough to wait on; how often it looks, in seconds. This
+# is for a burst, which is faster than any network: one message alone never waits.
+WINDOW = 0.1
 ENOUGH = 20
 TICK = 0.001
 
@@ -85,8 +84,8 @@ class Delivery:
         self._message: Message | None = None
         self._rest: Sequence[Place] = ()
         self._at = 0
-        # Who has fallen behind in a burst: how many it had taken at the last look, and
-        # until when it is waited for, 0 for no more.
+        # Who has fallen behind in a burst: how many it had taken when that began, and
+        # until when it is waited for.
         self._crowded: dict[Outbox, tuple[int, float]] = {}
         self._is_waiting = False
 
@@ -187,11 +186,9 @@ class Delivery:
                 del self._crowded[outbox]
             elif now < until:
                 waits = True
-            elif until:
-                is_fast = outbox.taken - taken >= ENOUGH
-                until = now + WINDOW if is_fast else 0
-                self._crowded[outbox] = outbox.taken, until
-                waits = waits or is_fast
+            elif outbox.taken - taken >= ENOUGH:
+                self._crowded[outbox] = outbox.taken, now + WINDOW
+                waits = True
         return waits
 
     def _places_for(self, group: str, message: Message) -> Sequence[Place]:
