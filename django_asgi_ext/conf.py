@@ -64,7 +64,7 @@ _SETTINGS = {
     "GROUPS": _Setting(
         dict,
         lambda value: isinstance(value, dict),
-        "a dict with BACKEND, LOCATION and POLICIES",
+        "a dict with BACKEND, LOCATION, OPTIONS and POLICIES",
     ),
     "SLOW_CALL": _Setting(lambda: 0.5, is_number, "a number of seconds above 0"),
     # As many as ThreadPoolExecutor would choose.
@@ -177,6 +177,11 @@ def groups_backend() -> Callable[..., Any]:
 def groups_location() -> Any:
     """Return ASGI_EXT["GROUPS"]["LOCATION"], None if it is not set."""
     return _get("GROUPS").get("LOCATION")
+
+
+def groups_options() -> dict[str, Any]:
+    """Return ASGI_EXT["GROUPS"]["OPTIONS"], which mean something to the backend."""
+    return _get("GROUPS").get("OPTIONS") or {}
 
 
 def group_policies() -> dict[str, dict[str, Any]]:
@@ -299,14 +304,31 @@ def _protocol_problems(paths: dict[Any, Any]) -> Iterator[Problem]:
 
 
 def _group_problems(groups: dict[Any, Any]) -> Iterator[Problem]:
-    for name in groups.keys() - {"BACKEND", "LOCATION", "POLICIES"}:
+    for name in groups.keys() - {"BACKEND", "LOCATION", "OPTIONS", "POLICIES"}:
         yield Problem(
             21,
             f"ASGI_EXT['GROUPS'] has no setting {name!r}.",
-            "The settings are: BACKEND, LOCATION, POLICIES.",
+            "The settings are: BACKEND, LOCATION, OPTIONS, POLICIES.",
         )
+    yield from _backend_problems(groups)
+    yield from policy_problems(groups.get("POLICIES") or {})
+
+
+def _backend_problems(groups: dict[Any, Any]) -> Iterator[Problem]:
+    options = groups.get("OPTIONS") or {}
+    if not isinstance(options, dict):
+        yield Problem(
+            27,
+            f"ASGI_EXT['GROUPS']['OPTIONS'] must be a dict, not {options!r}.",
+            "What may be in it is the backend's to say.",
+        )
+        return
     try:
-        _import_backend(groups.get("BACKEND") or _MEMORY)
+        backend = _import_backend(groups.get("BACKEND") or _MEMORY)
     except ImproperlyConfigured as error:
         yield Problem(22, str(error), "Name a subclass of Backend by its dotted path.")
-    yield from policy_problems(groups.get("POLICIES") or {})
+        return
+    problems_of = getattr(backend, "problems", None)
+    if problems_of is not None:
+        for message in problems_of(groups.get("LOCATION"), options):
+            yield Problem(28, message, "See docs/groups.md.")

@@ -119,7 +119,11 @@ def test_unknown_key(name):
         ("OPEN_TIMEOUT", "a number of seconds above 0", [0, -1, True, "5"]),
         ("OUTBOX", "a whole number of messages above 0", [0, -1, True, 1.5, "5"]),
         ("OUTBOX_SIZE", "a whole number of bytes above 0", [0, -1, True, 1.5, "5"]),
-        ("GROUPS", "a dict with BACKEND, LOCATION and POLICIES", [[], "a.b", 1]),
+        (
+            "GROUPS",
+            "a dict with BACKEND, LOCATION, OPTIONS and POLICIES",
+            [[], "a.b", 1],
+        ),
         ("MAX_CONNECTIONS", "a whole number above 0", [0, -1, True, 1.5, "5"]),
         ("SHUTDOWN_SPREAD", "a number of seconds", [-1, True, False, "5", [0]]),
         ("THREADS", "a whole number of threads above 0", [0, -1, 1.5, True, "4"]),

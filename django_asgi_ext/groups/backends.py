@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from threading import Lock
 
 from django.core.signals import setting_changed
@@ -12,6 +13,9 @@ from django_asgi_ext.groups.delivery import deliver
 
 _lock = Lock()
 _backend: Backend | None = None
+# Those of the processes that this one was forked from. Their connections are not to
+# be closed here, as they would be if nothing referred to them.
+_inherited: list[Backend] = []
 
 
 def backend() -> Backend:
@@ -26,7 +30,9 @@ def backend() -> Backend:
     if _backend is None:
         with _lock:
             if _backend is None:
-                _backend = conf.groups_backend()(conf.groups_location(), deliver)
+                _backend = conf.groups_backend()(
+                    conf.groups_location(), deliver, conf.groups_options()
+                )
     return _backend
 
 
@@ -37,4 +43,17 @@ def _forget_backend(*, setting: str, **kwargs: object) -> None:
         _backend = None
 
 
+def _begin_anew() -> None:
+    """Leave the backend to the process that has forked."""
+    global _backend, _lock
+    # Another thread may have held it.
+    _lock = Lock()
+    if _backend is not None:
+        _inherited.append(_backend)
+        _backend = None
+
+
 setting_changed.connect(_forget_backend)
+# Windows does not fork.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,10 +49,22 @@ class Backend(ABC):
     gave before it was started anew.
     """
 
-    def __init__(self, location: Any, deliver: Deliver) -> None:
-        """Take ASGI_EXT["GROUPS"]["LOCATION"], and what to call with messages."""
+    def __init__(
+        self, location: Any, deliver: Deliver, options: dict[str, Any] | None = None
+    ) -> None:
+        """
+        Take LOCATION and OPTIONS of ASGI_EXT["GROUPS"], and what to call with messages.
+
+        Neither a connection nor a thread is made here: a server may fork after it.
+        """
         self.location = location
         self.deliver = deliver
+        self.options = options or {}
+
+    @classmethod
+    def problems(cls, location: Any, options: dict[str, Any]) -> Iterator[str]:
+        """Yield what is wrong in LOCATION and OPTIONS, for a system check."""
+        yield from ()
 
     @abstractmethod
     def publish(self, group: str, message: Message, history: History | None) -> None:
