@@ -6,6 +6,7 @@ from django_asgi_ext import groups
 from django_asgi_ext.asgi import get_asgi_application
 from django_asgi_ext.exceptions import (
     ConnectionClosed,
+    GroupsUnavailable,
     InvalidJSON,
     InvalidState,
     UnsupportedProtocol,
@@ -13,6 +14,7 @@ from django_asgi_ext.exceptions import (
 from django_asgi_ext.handler import ASGIHandler
 from django_asgi_ext.protocols import ProtocolRegistry, protocols
 from django_asgi_ext.signals import (
+    group_gap,
     group_messages_dropped,
     websocket_connected,
     websocket_disconnected,
@@ -24,6 +26,7 @@ from django_asgi_ext.websockets.views import WebSocketView, websocket
 __all__ = [
     "ASGIHandler",
     "ConnectionClosed",
+    "GroupsUnavailable",
     "InvalidJSON",
     "InvalidState",
     "ProtocolRegistry",
@@ -32,6 +35,7 @@ __all__ = [
     "WebSocketView",
     "__version__",
     "get_asgi_application",
+    "group_gap",
     "group_messages_dropped",
     "groups",
     "protocols",

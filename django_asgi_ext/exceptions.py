@@ -22,6 +22,15 @@ class InvalidJSON(ValueError):
     """A message that should have been JSON (RFC 8259) is not."""
 
 
+class GroupsUnavailable(Exception):
+    """
+    What groups need beyond this process cannot be reached now.
+
+    A message that was published may have been kept all the same, if it went away
+    before it could say so.
+    """
+
+
 class ConnectionClosed(Exception):
     """
     The WebSocket is closed, by its peer, by the server or by the view.

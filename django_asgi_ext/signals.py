@@ -27,6 +27,11 @@ websocket_disconnected = Signal()
 # (its name) and count (how many since the last time).
 group_messages_dropped = Signal()
 
+# The connection to other processes was broken, and is there again. Arguments: groups
+# (a list of the names of those whose members may have missed messages) and seconds
+# (for how long, float).
+group_gap = Signal()
+
 
 async def emit(signal: Signal, **arguments: Any) -> None:
     """Send a signal; a receiver that fails is logged and harms nobody else."""

@@ -1,0 +1,166 @@
+"""A Redis of the tests' own: Debian's, in a folder that is thrown away."""
+
+import asyncio
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from browser import require
+from redis_processes import Process
+
+# How long it may take to start or to stop, in seconds.
+PATIENCE = 30
+
+BINARY = shutil.which("redis-server")
+
+
+class RedisServer:
+    """One redis-server, which forgets nothing that it has confirmed."""
+
+    def __init__(self, folder, *options):
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            self.port = listener.getsockname()[1]
+        self.url = f"redis://127.0.0.1:{self.port}"
+        self._folder = folder
+        self._options = options
+        self.process = None
+
+    def start(self):
+        """Start it and wait until it takes commands."""
+        with open(self._log_path, "ab") as log:
+            self.process = subprocess.Popen(
+                [
+                    BINARY,
+                    *("--port", str(self.port)),
+                    *("--bind", "127.0.0.1"),
+                    *("--dir", self._folder),
+                    *("--save", ""),
+                    *("--appendonly", "yes"),
+                    *("--appendfsync", "always"),
+                    *self._options,
+                ],
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + PATIENCE
+        while not self._answers():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.stop()
+                pytest.fail(f"Redis does not start:\n{self.log}")
+            time.sleep(0.02)
+
+    def stop(self, how=signal.SIGTERM):
+        """Stop it; with SIGKILL it has no time for anything."""
+        if self.process is None or self.process.poll() is not None:
+            return
+        # A stopped process takes no other signal.
+        self.process.send_signal(signal.SIGCONT)
+        self.process.send_signal(how)
+        try:
+            self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(PATIENCE)
+
+    def kill(self):
+        """Kill it."""
+        self.stop(signal.SIGKILL)
+
+    def forget(self):
+        """Lose all that it knows, while it does not run."""
+        shutil.rmtree(f"{self._folder}/appendonlydir")
+
+    def freeze(self):
+        """Let it answer nothing more, with its connections open."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self):
+        """Let it go on."""
+        self.process.send_signal(signal.SIGCONT)
+
+    def ask(self, *command):
+        """Return what it answers to a command."""
+        import redis
+
+        with redis.Redis.from_url(self.url, socket_timeout=PATIENCE) as client:
+            return client.execute_command(*command)
+
+    @property
+    def log(self):
+        return Path(self._log_path).read_text()
+
+    @property
+    def _log_path(self):
+        return f"{self._folder}/log"
+
+    def _answers(self):
+        with suppress(OSError):
+            with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
+                connection.sendall(b"PING\r\n")
+                return connection.recv(5) in (b"+PONG", b"-NOAU")
+        return False
+
+
+@contextmanager
+def run_redis(*options):
+    """Run Redis, if it is installed."""
+    require(BINARY, "Redis: apt-get install redis-server")
+    require(find_spec("redis"), "redis: pip install redis")
+    folder = tempfile.mkdtemp()
+    server = RedisServer(folder, *options)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def shared_redis():
+    """Run Redis for the tests of a module, which do not stop it."""
+    with run_redis() as server:
+        yield server
+
+
+@pytest.fixture
+def own_redis():
+    """Run Redis for one test, which may stop it."""
+    with run_redis() as server:
+        yield server
+
+
+@pytest.fixture
+def policies(settings_of_ours):
+    """Keep the messages of kept.*."""
+    settings_of_ours(GROUPS={"POLICIES": {"kept.*": {"history": 100}}})
+
+
+@pytest.fixture
+async def processes(policies):
+    """Make backends, and close them in the end."""
+    made = []
+
+    def make(server, count=2, **options):
+        some = [Process(server.url, **options) for _ in range(count)]
+        made.extend(some)
+        return some if count > 1 else some[0]
+
+    yield make
+    for process in made:
+        await asyncio.to_thread(process.backend.close)
+
+
+@pytest.fixture
+def group(request):
+    """Return the name of a group that no other test has."""
+    return request.node.name.translate(str.maketrans("[]", "..")).replace(" ", "")

@@ -1,0 +1,124 @@
+"""Groups of several processes, over a real Redis."""
+
+import asyncio
+
+import pytest
+from redis_processes import eventually
+
+from django_asgi_ext.groups.message import encode
+
+pytest_plugins = ["redis_server"]
+
+
+@pytest.mark.parametrize("value", ["hello", "Grüße", "", b"\x00\xff\n", {"a": [1]}])
+async def test_publish(shared_redis, processes, value):
+    """A message reaches the other processes as what it was."""
+    one, two = processes(shared_redis)
+    await two.backend.subscribe("chat")
+    await one.publish("chat", value)
+    assert await two.until(1) == [value]
+
+
+async def test_own_messages_are_skipped(shared_redis, processes, group):
+    """A process does not get its own messages, which its members have already."""
+    one, two = processes(shared_redis)
+    await one.backend.subscribe(group)
+    await one.publish(group, "own")
+    await two.publish(group, "other")
+    assert await one.until(1) == ["other"]
+
+
+async def test_key_and_exclude(shared_redis, processes, group):
+    """The key of a message and who does not get it are known in all processes."""
+    one, two = processes(shared_redis)
+    await two.backend.subscribe(group)
+    await one.backend.apublish(group, encode("a", "AAPL", "somebody"), None)
+    await two.until(1)
+    message = two.delivered[0][1]
+    assert (message.key, message.exclude) == ("AAPL", "somebody")
+
+
+async def test_publish_on_any_thread(shared_redis, processes, group):
+    """publish() needs no event loop, and keeps the order of its messages."""
+    one, two = processes(shared_redis)
+    await two.backend.subscribe(group)
+
+    def publish():
+        for number in range(2000):
+            one.backend.publish(group, encode(number), None)
+
+    await asyncio.to_thread(publish)
+    assert await two.until(2000) == list(range(2000))
+
+
+async def test_several_event_loops(shared_redis, processes, group):
+    """Each event loop of a process publishes with connections of its own."""
+    one, two = processes(shared_redis)
+    await two.backend.subscribe(group)
+    for number in range(3):
+        await asyncio.to_thread(asyncio.run, one.publish(group, number))
+    assert await two.until(3) == [0, 1, 2]
+
+
+async def test_subscribes_to_its_groups_only(shared_redis, processes, group):
+    """A process subscribes to the groups that it has members of."""
+    process = processes(shared_redis, 1)
+
+    async def channels():
+        command = "PUBSUB", "CHANNELS", f"*{{{group}*"
+        return await asyncio.to_thread(shared_redis.ask, *command)
+
+    assert await channels() == []
+    await process.backend.subscribe(f"{group}.a")
+    await process.backend.subscribe(f"{group}.b")
+    assert len(await channels()) == 2
+    process.backend.unsubscribe(f"{group}.a")
+
+    async def one_is_left():
+        return await channels() == [f"asgi_ext:0:{{{group}.b}}".encode()]
+
+    await eventually(one_is_left)
+
+
+async def test_subscribe_again_at_once(shared_redis, processes, group):
+    """Who joins just when the last member leaves gets what is published then."""
+    one, two = processes(shared_redis)
+    for number in range(1, 51):
+        await two.backend.subscribe(group)
+        two.backend.unsubscribe(group)
+        await two.backend.subscribe(group)
+        await one.publish(group, number)
+        assert (await two.until(number))[-1] == number
+        two.backend.unsubscribe(group)
+
+
+async def test_many_groups(shared_redis, processes, group):
+    """A process has members of more groups than go into one command."""
+    one, two = processes(shared_redis)
+    names = [f"{group}.{number}" for number in range(1200)]
+    await asyncio.gather(*(two.backend.subscribe(name) for name in names))
+    await one.publish(names[0], "first")
+    await one.publish(names[-1], "last")
+    assert await two.until(2) == ["first", "last"]
+
+
+async def test_garbage_in_a_channel(shared_redis, processes, group, caplog):
+    """What is no message is logged, and others come all the same."""
+    one, two = processes(shared_redis)
+    await two.backend.subscribe(group)
+    channel = f"asgi_ext:0:{{{group}}}"
+    for garbage in (b"", b"\xff", b"a b c", b"1-0 []\n"):
+        await asyncio.to_thread(shared_redis.ask, "PUBLISH", channel, garbage)
+    await one.publish(group, "message")
+    assert await two.until(1) == ["message"]
+    assert f"Something in the channel {channel} is no message." in caplog.messages
+
+
+async def test_prefix(shared_redis, processes, group):
+    """Sites with different prefixes share a Redis without hearing each other."""
+    ours = processes(shared_redis, 1, prefix="ours")
+    theirs, also_theirs = processes(shared_redis, 2, prefix="theirs")
+    await theirs.backend.subscribe(group)
+    await ours.publish(group, "ours")
+    await also_theirs.publish(group, "theirs")
+    assert await theirs.until(1) == ["theirs"]

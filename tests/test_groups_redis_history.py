@@ -1,0 +1,130 @@
+"""The histories of groups of several processes, over a real Redis."""
+
+import asyncio
+import time
+from datetime import timedelta
+
+import pytest
+from redis_processes import KEPT, TIMEOUT
+
+from django_asgi_ext.groups.message import encode
+from django_asgi_ext.groups.policy import History
+
+pytest_plugins = ["redis_server"]
+
+
+async def test_history_has_one_order(shared_redis, processes, group):
+    """All processes deliver the messages of a group with history in one order."""
+    group = f"kept.{group}"
+    one, two = processes(shared_redis)
+    for process in (one, two):
+        await process.backend.subscribe(group)
+
+    async def publish(process, name):
+        for number in range(50):
+            await process.publish(group, f"{name}{number}", KEPT)
+
+    await asyncio.gather(publish(one, "a"), publish(two, "b"))
+    heard = await one.until(100)
+    assert heard == await two.until(100)
+    assert [value for value in heard if value[0] == "a"] == [f"a{n}" for n in range(50)]
+    positions = [message.position for _, message in one.delivered]
+    assert len(set(positions)) == 100
+
+
+async def test_since(shared_redis, processes, group):
+    """What came after a position is known in all processes, once and in order."""
+    one, two = processes(shared_redis)
+    messages = [encode(number) for number in range(10)]
+    for message in messages:
+        await one.backend.apublish(group, message, KEPT)
+    missed = await two.backend.since(group, messages[3].position, KEPT)
+    assert missed.is_complete
+    assert [message.value for message in missed.messages] == [4, 5, 6, 7, 8, 9]
+    assert missed.messages[-1].event == messages[-1].event
+    assert missed.position == messages[-1].position
+
+
+async def test_since_the_newest(shared_redis, processes, group):
+    """Who has the newest message has missed nothing."""
+    process = processes(shared_redis, 1)
+    message = encode("last")
+    await process.backend.apublish(group, message, KEPT)
+    missed = await process.backend.since(group, message.position, KEPT)
+    assert (missed.is_complete, missed.messages) == (True, [])
+
+
+@pytest.mark.parametrize(
+    "position",
+    [(0, 0), (1, 1), (10**14, 0), (2**64 - 1, 2**64 - 1), (10**20 - 1, 0)],
+)
+async def test_since_what_cannot_be(shared_redis, processes, group, position):
+    """A position that the group cannot have is too old, whatever a peer sends."""
+    process = processes(shared_redis, 1)
+    message = encode("one")
+    await process.backend.apublish(group, message, KEPT)
+    missed = await process.backend.since(group, position, KEPT)
+    assert (missed.is_complete, missed.messages) == (False, [])
+    assert missed.position == message.position
+
+
+async def test_since_nothing(shared_redis, processes, group):
+    """A group without messages has a position from which a peer can go on."""
+    process = processes(shared_redis, 1)
+    missed = await process.backend.since(group, (5, 0), KEPT)
+    assert not missed.is_complete
+    await process.publish(group, "first", KEPT)
+    missed = await process.backend.since(group, missed.position, KEPT)
+    assert missed.is_complete
+    assert [message.value for message in missed.messages] == ["first"]
+
+
+async def test_history_by_number(shared_redis, processes, group):
+    """Redis keeps about as many messages as asked for, and says what is too old."""
+    process = processes(shared_redis, 1)
+    messages = [encode(number) for number in range(400)]
+    history = History(messages=100)
+    for message in messages:
+        await process.backend.apublish(group, message, history)
+    missed = await process.backend.since(group, messages[0].position, history)
+    assert not missed.is_complete
+    missed = await process.backend.since(group, messages[298].position, history)
+    assert [message.value for message in missed.messages] == list(range(299, 400))
+    length = await asyncio.to_thread(
+        shared_redis.ask, "XLEN", f"asgi_ext:0:{{{group}}}:log"
+    )
+    assert 101 <= length <= 201
+
+
+async def test_history_by_age(shared_redis, processes, group):
+    """Who has the last message before a quiet time has missed nothing by age."""
+    process = processes(shared_redis, 1)
+    history = History(seconds=0.2)
+    first, second = encode("first"), encode("second")
+    await process.backend.apublish(group, first, history)
+    await process.backend.apublish(group, second, history)
+    until = time.monotonic() + 0.3
+    while time.monotonic() < until:
+        await asyncio.sleep(0.02)
+    await process.publish(group, "third", history)
+    missed = await process.backend.since(group, second.position, history)
+    assert missed.is_complete
+    assert [message.value for message in missed.messages] == ["third"]
+
+
+@pytest.mark.parametrize(
+    ("history", "seconds"),
+    [
+        (History(messages=5), 24 * 60 * 60),
+        (History(seconds=60), 24 * 60 * 60),
+        (History(seconds=timedelta(days=3).total_seconds()), 3 * 24 * 60 * 60),
+    ],
+)
+async def test_unused_history_goes(shared_redis, processes, group, history, seconds):
+    """A history to which nobody publishes goes after a day, or when all is too old."""
+    process = processes(shared_redis, 1)
+    await process.publish(group, "message", history)
+    left = await asyncio.to_thread(
+        shared_redis.ask, "TTL", f"asgi_ext:0:{{{group}}}:log"
+    )
+    assert seconds - TIMEOUT < left <= seconds
