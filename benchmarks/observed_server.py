@@ -45,6 +45,11 @@ class ObservedServer:
                 time.sleep(0.05)
         raise SystemExit(f"{self.name} does not listen.")
 
+    def processor_time(self):
+        """Return for how long all of its threads have worked, in seconds."""
+        threads = Path(f"/proc/{self._process.pid}/task").glob("*/schedstat")
+        return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
+
     def threads(self):
         return self._status("Threads")
 

@@ -12,6 +12,9 @@ USERNAME = "ada"
 # Of django_asgi_ext, None for its default.
 THREADS = int(os.environ.get("BENCHMARK_THREADS", 0)) or None
 
+# The URL of what carries groups to other processes, None if nothing does.
+REDIS = os.environ.get("BENCHMARK_REDIS")
+
 # By which PostgreSQL knows a competitor.
 APPLICATION_NAME = "competitor"
 
@@ -44,15 +47,29 @@ def configure(app: str | None = None) -> None:
         # Django's would mail what goes wrong. Without any it is on stderr.
         LOGGING_CONFIG=None,
         # How long a handshake takes is another matter than what comes of it.
-        ASGI_EXT={"THREADS": THREADS, "OPEN_TIMEOUT": 60},
+        ASGI_EXT={"THREADS": THREADS, "OPEN_TIMEOUT": 60, "GROUPS": _groups()},
         # What is dangerous about the servers as they are run here is known, and that
         # some benchmarks have none.
         SILENCED_SYSTEM_CHECKS=["asgi_ext.W101", "asgi_ext.W102", "asgi_ext.W121"],
-        CHANNEL_LAYERS={"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}},
+        CHANNEL_LAYERS={"default": _channel_layer()},
         TIME_ZONE="UTC",
         USE_TZ=True,
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
     )
+
+
+def _groups() -> dict[str, Any]:
+    if REDIS is None:
+        return {}
+    backend = "django_asgi_ext.groups.redis.RedisBackend"
+    return {"BACKEND": backend, "LOCATION": REDIS}
+
+
+def _channel_layer() -> dict[str, Any]:
+    if REDIS is None:
+        return {"BACKEND": "channels.layers.InMemoryChannelLayer"}
+    layer = "channels_redis.pubsub.RedisPubSubChannelLayer"
+    return {"BACKEND": layer, "CONFIG": {"hosts": [REDIS]}}
 
 
 def _database() -> dict[str, Any]:
