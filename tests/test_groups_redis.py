@@ -1,13 +1,16 @@
 """Groups of several processes, over a real Redis."""
 
 import asyncio
+import os
+import subprocess
+import sys
 
 import pytest
 from redis_processes import eventually
 
 from django_asgi_ext.groups.message import encode
 
-pytest_plugins = ["redis_server"]
+pytest_plugins = ["redis_fixtures"]
 
 
 @pytest.mark.parametrize("value", ["hello", "Grüße", "", b"\x00\xff\n", {"a": [1]}])
@@ -122,3 +125,44 @@ async def test_prefix(shared_redis, processes, group):
     await ours.publish(group, "ours")
     await also_theirs.publish(group, "theirs")
     assert await theirs.until(1) == ["theirs"]
+
+
+FORKS = """
+import asyncio, os, sys, warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+from django.conf import settings
+groups = {"BACKEND": sys.argv[1], "LOCATION": sys.argv[2]}
+settings.configure(ASGI_EXT={"GROUPS": groups})
+import django
+django.setup()
+from django_asgi_ext import groups
+from django_asgi_ext.groups.backends import backend
+
+group = sys.argv[3]
+groups.publish(group, "before")
+asyncio.run(backend().subscribe(group))
+child = os.fork()
+if not child:
+    groups.publish(group, "child")
+    asyncio.run(backend().subscribe(group))
+    asyncio.run(groups.apublish(group, "child on a loop"))
+    sys.exit()
+_, status = os.waitpid(child, 0)
+groups.publish(group, "after")
+sys.exit(status)
+"""
+
+
+async def test_fork(shared_redis, processes, group):
+    """A process that was forked has connections of its own, and leaves the others."""
+    process = processes(shared_redis, 1)
+    await process.backend.subscribe(group)
+    backend = f"{type(process.backend).__module__}.RedisBackend"
+    script = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", FORKS, backend, shared_redis.url, group),
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stderr=subprocess.PIPE,
+    )
+    _, errors = await script.communicate()
+    assert (script.returncode, errors) == (0, b"")
+    assert await process.until(4) == ["before", "child", "child on a loop", "after"]
