@@ -1,6 +1,5 @@
 """A Redis of the tests' own: Debian's, in a folder that is thrown away."""
 
-import asyncio
 import shutil
 import signal
 import socket
@@ -13,7 +12,6 @@ from pathlib import Path
 
 import pytest
 from browser import require
-from redis_processes import Process
 
 # How long it may take to start or to stop, in seconds.
 PATIENCE = 30
@@ -25,9 +23,7 @@ class RedisServer:
     """One redis-server, which forgets nothing that it has confirmed."""
 
     def __init__(self, folder, *options):
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            self.port = listener.getsockname()[1]
+        self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}"
         self._folder = folder
         self._options = options
@@ -88,10 +84,11 @@ class RedisServer:
         self.process.send_signal(signal.SIGCONT)
 
     def ask(self, *command):
-        """Return what it answers to a command."""
+        """Return what it answers to a command, as it comes."""
         import redis
 
         with redis.Redis.from_url(self.url, socket_timeout=PATIENCE) as client:
+            client.response_callbacks.clear()
             return client.execute_command(*command)
 
     @property
@@ -110,6 +107,13 @@ class RedisServer:
         return False
 
 
+def free_port():
+    """Return a port that nobody listens at."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
 @contextmanager
 def run_redis(*options):
     """Run Redis, if it is installed."""
@@ -123,44 +127,3 @@ def run_redis(*options):
     finally:
         server.stop()
         shutil.rmtree(folder)
-
-
-@pytest.fixture(scope="module")
-def shared_redis():
-    """Run Redis for the tests of a module, which do not stop it."""
-    with run_redis() as server:
-        yield server
-
-
-@pytest.fixture
-def own_redis():
-    """Run Redis for one test, which may stop it."""
-    with run_redis() as server:
-        yield server
-
-
-@pytest.fixture
-def policies(settings_of_ours):
-    """Keep the messages of kept.*."""
-    settings_of_ours(GROUPS={"POLICIES": {"kept.*": {"history": 100}}})
-
-
-@pytest.fixture
-async def processes(policies):
-    """Make backends, and close them in the end."""
-    made = []
-
-    def make(server, count=2, **options):
-        some = [Process(server.url, **options) for _ in range(count)]
-        made.extend(some)
-        return some if count > 1 else some[0]
-
-    yield make
-    for process in made:
-        await asyncio.to_thread(process.backend.close)
-
-
-@pytest.fixture
-def group(request):
-    """Return the name of a group that no other test has."""
-    return request.node.name.translate(str.maketrans("[]", "..")).replace(" ", "")

@@ -10,7 +10,7 @@ from redis_processes import KEPT, TIMEOUT
 from django_asgi_ext.groups.message import encode
 from django_asgi_ext.groups.policy import History
 
-pytest_plugins = ["redis_server"]
+pytest_plugins = ["redis_fixtures"]
 
 
 async def test_history_has_one_order(shared_redis, processes, group):

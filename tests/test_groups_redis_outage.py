@@ -9,7 +9,7 @@ from redis_processes import ADA, GRACE, KEPT, TIMEOUT, eventually, said
 from django_asgi_ext import GroupsUnavailable, group_gap
 from django_asgi_ext.groups.message import encode, write_position
 
-pytest_plugins = ["redis_server"]
+pytest_plugins = ["redis_fixtures"]
 
 
 @pytest.fixture

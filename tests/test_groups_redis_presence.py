@@ -7,7 +7,7 @@ from redis_processes import ADA, GRACE, eventually, said
 
 from django_asgi_ext.groups.message import PRESENCE
 
-pytest_plugins = ["redis_server"]
+pytest_plugins = ["redis_fixtures"]
 
 
 async def test_join_once(shared_redis, processes, group):

@@ -15,7 +15,7 @@ from client import connect
 from serving import ENVIRONMENT, Server
 from websockets.exceptions import ConnectionClosed
 
-pytest_plugins = ["redis_server"]
+pytest_plugins = ["redis_fixtures"]
 
 # On a machine with other things to do.
 pytestmark = pytest.mark.timeout(180)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from threading import Lock
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -168,7 +169,7 @@ class _LoopClient:
                 yield
             finally:
                 clients.pop(loop, None)
-                await self.redis.aclose()
+                await close_client(self.redis)
 
         self._guard = until_the_end()
         await anext(self._guard)
@@ -178,6 +179,15 @@ class _LoopClient:
         if self._guard is not None:
             close = self._guard.aclose()
             self._closing = asyncio.ensure_future(close)
+
+
+async def close_client(client: Any) -> None:
+    """Close a client of an event loop, and those of the sentinels that it has."""
+    await client.aclose()
+    pool = getattr(client, "connection_pool", None)
+    manager = getattr(pool, "sentinel_manager", None)
+    for sentinel in getattr(manager, "sentinels", ()):
+        await sentinel.aclose()
 
 
 def check_arguments(location: Location) -> None:
@@ -197,10 +207,11 @@ def _make(location: Location, is_async: bool) -> Any:
     if location.sentinel is not None:
         sentinel: Any = AsyncSentinel if is_async else Sentinel
         addresses = [_address(url, 26379) for url in location.urls]
-        own = {name: arguments[name] for name in ("socket_timeout", "retry")}
-        return sentinel(addresses, sentinel_kwargs=own, **arguments).master_for(
-            location.sentinel
-        )
+        return sentinel(
+            addresses,
+            sentinel_kwargs=_sentinel_arguments(location, is_async),
+            **arguments,
+        ).master_for(location.sentinel)
     client: Any = aioredis.Redis if is_async else redis.Redis
     return client.from_url(location.urls[0], **arguments)
 
@@ -214,6 +225,18 @@ def _arguments(location: Location, is_async: bool) -> dict[str, Any]:
         "retry": (AsyncRetry if is_async else Retry)(NoBackoff(), 0),
         **location.arguments,
     }
+
+
+def _sentinel_arguments(location: Location, is_async: bool) -> dict[str, Any]:
+    """Return what the sentinels need: what is in their URL, and none of OPTIONS."""
+    url = urlsplit(location.urls[0])
+    arguments = _arguments(replace(location, arguments={}), is_async)
+    for name, value in ("username", url.username), ("password", url.password):
+        if value is not None:
+            arguments[name] = unquote(value)
+    if url.scheme == "rediss":
+        arguments["ssl"] = True
+    return arguments
 
 
 def _address(url: str, port: int) -> tuple[str, int]:

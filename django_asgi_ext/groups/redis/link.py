@@ -44,11 +44,11 @@ class Link:
         while True:
             try:
                 await self._connect()
-            except* GroupsUnavailable:
-                self._note_end()
-            except* Exception:
+            except* GroupsUnavailable as errors:
+                self._note_end(errors.exceptions[0])
+            except* Exception as errors:
                 logger.exception("The connection to Redis fails.")
-                self._note_end()
+                self._note_end(errors.exceptions[0])
             pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**self._failures)
             self._failures = min(self._failures + 1, 10)
             # All processes have lost it at the same moment.
@@ -93,7 +93,9 @@ class Link:
             lost = [flow.group for flow in self._flows.values() if flow.may_miss]
             self._on_return(sorted({*lost, *incomplete}), time.monotonic() - since)
 
-    def _note_end(self) -> None:
+    def _note_end(self, error: Exception) -> None:
+        # It may have answered, but not with what is needed.
+        self._clients.outage.begin(error.__cause__ or error)
         if self._away_since is None:
             self._away_since = time.monotonic()
         for flow in self._flows.values():

@@ -105,8 +105,10 @@ def _url_problems(url: str, is_cluster: bool) -> Iterator[str]:
         yield f"must begin with 'redis://', 'rediss://' or 'unix://', not {_shown(url)}"
         return
     if parts.scheme == "unix":
-        if is_cluster or not parts.path:
-            yield "must name a socket's path behind 'unix://', and no cluster has one"
+        if is_cluster:
+            yield "names a socket's path, but a cluster has none"
+        elif not parts.path:
+            yield "must name a socket's path behind 'unix://'"
         return
     if port == 0 or not parts.hostname:
         yield "has a URL without a host"

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol
 
 from django_asgi_ext.exceptions import GroupsUnavailable
-from django_asgi_ext.groups.redis.clients import Clients
+from django_asgi_ext.groups.redis.clients import Clients, close_client
 
 # What comes: MESSAGE with its data, or SUBSCRIBED when a channel is subscribed to.
 MESSAGE, SUBSCRIBED = "message", "subscribed"
@@ -53,6 +53,8 @@ class Line:
         self._subscribed = f"{prefix}subscribe"
         self._unsubscribed = f"{prefix}unsubscribe"
         self._asked_for = set[str]()
+        # The channels of one command must lie in one slot.
+        self._chunk = 1 if is_sharded else _CHUNK
 
     async def subscribe(self, channels: Iterable[str]) -> None:
         """Have the messages of channels come."""
@@ -80,7 +82,7 @@ class Line:
     async def close(self) -> None:
         """Let go of the connection."""
         await self._pubsub.aclose()
-        await self._client.aclose()
+        await close_client(self._client)
 
     async def _next(self) -> dict[str, Any]:
         event = await self._pubsub.get_message(timeout=SILENCE)
@@ -97,8 +99,8 @@ class Line:
     ) -> None:
         channels = list(channels)
         with self._clients.guard(is_probe=True):
-            for start in range(0, len(channels), _CHUNK):
-                await command(*channels[start : start + _CHUNK])
+            for start in range(0, len(channels), self._chunk):
+                await command(*channels[start : start + self._chunk])
 
     def _note_end(self, channel: str) -> None:
         if channel not in self._asked_for:
