@@ -12,7 +12,13 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.test import override_settings
 
-from django_asgi_ext import ConnectionClosed, InvalidJSON, InvalidState, websocket
+from django_asgi_ext import (
+    ConnectionClosed,
+    GroupsUnavailable,
+    InvalidJSON,
+    InvalidState,
+    websocket,
+)
 from django_asgi_ext.websockets import inbox
 
 
@@ -507,6 +513,23 @@ async def test_invalid_json_that_nobody_handles(talk, caplog):
     assert record.name == "django_asgi_ext.websocket"
     assert record.exc_info is None
     assert record.message.startswith("WebSocket /ws/: The message is no JSON: ")
+
+
+async def test_groups_unavailable_that_nobody_handles(talk, caplog):
+    """GroupsUnavailable ends the connection with 1013, a warning and no traceback."""
+
+    async def view(socket):
+        await socket.accept()
+        raise GroupsUnavailable("It is away.")
+
+    peer = talk(view)
+    await peer.accepted()
+    assert await peer.closed() == (1013, "")
+    with pytest.raises(GroupsUnavailable):
+        await peer.outcome
+    (record,) = [r for r in caplog.records if r.levelname == "WARNING"]
+    assert record.exc_info is None
+    assert record.message == "WebSocket /ws/: It is away."
 
 
 async def test_close(talk):

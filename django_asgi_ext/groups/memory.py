@@ -24,10 +24,8 @@ class MemoryBackend(Backend):
     ASGI_EXT["GROUPS"]["LOCATION"] means nothing to it.
     """
 
-    def __init__(
-        self, location: Any, deliver: Deliver, options: dict[str, Any] | None = None
-    ) -> None:
-        super().__init__(location, deliver, options)
+    def __init__(self, location: Any, deliver: Deliver) -> None:
+        super().__init__(location, deliver)
         # Positions are given and delivered in one order. Taken again when the
         # announcement of a member is published.
         self._lock = RLock()

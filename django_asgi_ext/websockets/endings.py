@@ -6,7 +6,7 @@ import asyncio
 
 from django.core.exceptions import PermissionDenied
 
-from django_asgi_ext.exceptions import ConnectionClosed, InvalidJSON
+from django_asgi_ext.exceptions import ConnectionClosed, GroupsUnavailable, InvalidJSON
 
 # RFC 6455, section 7.4.1, and the IANA registry of close codes.
 NORMAL_CLOSURE = 1000
@@ -26,6 +26,8 @@ def close_code_for(error: BaseException) -> int:
         return POLICY_VIOLATION
     if isinstance(error, InvalidJSON):
         return INVALID_DATA
+    if isinstance(error, GroupsUnavailable):
+        return TRY_AGAIN_LATER
     if isinstance(error, asyncio.CancelledError):
         return SERVICE_RESTART
     return INTERNAL_ERROR

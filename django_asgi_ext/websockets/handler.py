@@ -30,7 +30,7 @@ from django.utils.functional import SimpleLazyObject
 from django.utils.log import log_response
 
 from django_asgi_ext import conf, deployment
-from django_asgi_ext.exceptions import InvalidJSON
+from django_asgi_ext.exceptions import GroupsUnavailable, InvalidJSON
 from django_asgi_ext.protocols import Receive, Scope, Send
 from django_asgi_ext.signals import emit, websocket_disconnected
 from django_asgi_ext.threads import Unit, WorkUnits, keep_transactions
@@ -350,7 +350,7 @@ class WebSocketHandler(BaseHandler):
     def _log_failure(self, request: WebSocketRequest, error: BaseException) -> None:
         """Log why a view ended after it had accepted."""
         path, extra = printable(request.path), {"request": request}
-        if isinstance(error, InvalidJSON):
+        if isinstance(error, (InvalidJSON, GroupsUnavailable)):
             logger.warning("WebSocket %s: %s", path, error, extra=extra)
         elif isinstance(error, PermissionDenied):
             request_logger.warning(
