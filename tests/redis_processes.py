@@ -24,7 +24,7 @@ class Process:
         self.loop = asyncio.get_running_loop()
         self.delivered = []
         self._arrival = asyncio.Event()
-        self.backend = RedisBackend(url, self._deliver, options)
+        self.backend = RedisBackend(url, self._deliver, **options)
 
     def _deliver(self, group, message):
         self.loop.call_soon_threadsafe(self._note, group, message)

@@ -109,9 +109,13 @@ class RedisServer:
 
 def free_port():
     """Return a port that nobody listens at."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    # A node of a cluster listens at one that is greater by 10,000, too.
+    while True:
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            port = listener.getsockname()[1]
+            if port + 10_000 < 2**16:
+                return port
 
 
 @contextmanager

@@ -132,6 +132,14 @@ def test_options_are_a_dict(settings_of_ours):
     assert problem.message == f"{OPTIONS} must be a dict, not [1]."
 
 
+def test_options_of_the_memory_backend(settings_of_ours):
+    """A system check finds options for a backend that has none."""
+    settings_of_ours(GROUPS={"OPTIONS": {"prefix": "site"}})
+    [problem] = conf.problems()
+    assert problem.number == 28
+    assert problem.message == f"{OPTIONS} means nothing to MemoryBackend."
+
+
 def test_without_redis():
     """The backend says what to install if the package redis is missing."""
     script = (

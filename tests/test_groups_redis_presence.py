@@ -2,7 +2,6 @@
 
 import asyncio
 
-import pytest
 from redis_processes import ADA, GRACE, eventually, said
 
 from django_asgi_ext.groups.message import PRESENCE
@@ -43,22 +42,6 @@ async def test_info_changes(shared_redis, processes, group):
         GRACE,
     ]
     assert [value["member"] for value in await two.until(2)] == [ADA, GRACE]
-
-
-async def test_cancelled_while_it_enters(shared_redis, processes, group):
-    """Who is cancelled while it enters is not there."""
-    process = processes(shared_redis, 1)
-    shared_redis.freeze()
-    try:
-        entering = asyncio.create_task(process.backend.enter(group, "1", "tab", ADA))
-        await asyncio.sleep(0)
-        entering.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await entering
-    finally:
-        shared_redis.thaw()
-    await process.backend.enter(group, "2", "other", GRACE)
-    assert await process.backend.amembers(group) == [GRACE]
 
 
 async def test_lost_process(shared_redis, processes, group, monkeypatch):

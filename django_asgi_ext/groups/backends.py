@@ -31,7 +31,7 @@ def backend() -> Backend:
         with _lock:
             if _backend is None:
                 _backend = conf.groups_backend()(
-                    conf.groups_location(), deliver, conf.groups_options()
+                    conf.groups_location(), deliver, **conf.groups_options()
                 )
     return _backend
 

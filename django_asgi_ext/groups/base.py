@@ -49,22 +49,20 @@ class Backend(ABC):
     gave before it was started anew.
     """
 
-    def __init__(
-        self, location: Any, deliver: Deliver, options: dict[str, Any] | None = None
-    ) -> None:
+    def __init__(self, location: Any, deliver: Deliver) -> None:
         """
-        Take LOCATION and OPTIONS of ASGI_EXT["GROUPS"], and what to call with messages.
+        Take ASGI_EXT["GROUPS"]["LOCATION"], and what to call with messages.
 
-        Neither a connection nor a thread is made here: a server may fork after it.
+        OPTIONS come as keyword arguments.
         """
         self.location = location
         self.deliver = deliver
-        self.options = options or {}
 
     @classmethod
     def problems(cls, location: Any, options: dict[str, Any]) -> Iterator[str]:
         """Yield what is wrong in LOCATION and OPTIONS, for a system check."""
-        yield from ()
+        if options:
+            yield f"ASGI_EXT['GROUPS']['OPTIONS'] means nothing to {cls.__name__}."
 
     @abstractmethod
     def publish(self, group: str, message: Message, history: History | None) -> None:

@@ -46,10 +46,8 @@ class RedisBackend(Backend):
     subscribes only to groups that it has members of.
     """
 
-    def __init__(
-        self, location: Any, deliver: Deliver, options: dict[str, Any]
-    ) -> None:
-        super().__init__(location, deliver, options)
+    def __init__(self, location: Any, deliver: Deliver, **options: Any) -> None:
+        super().__init__(location, deliver)
         self._location = locations.read_location(location, options)
         # By which the process knows its own messages.
         self._origin = secrets.token_hex(8)
@@ -140,12 +138,7 @@ class RedisBackend(Backend):
         told: Future[None] = Future()
         entry = make_entry(group, key, token, info)
         self._thread.post(self._attendance.enter, name, entry, told)
-        try:
-            await asyncio.shield(asyncio.wrap_future(told))
-        except BaseException:
-            # Who joins does not know that it is in.
-            self.exit(group, key, token)
-            raise
+        await asyncio.shield(asyncio.wrap_future(told))
 
     def exit(self, group: str, key: str, token: str) -> None:
         """Note that a member has left."""
