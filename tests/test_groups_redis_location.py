@@ -2,12 +2,12 @@
 
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
+from browser import require
 
 from django_asgi_ext import conf
-
-redis = pytest.importorskip("redis")
 
 BACKEND = "django_asgi_ext.groups.redis.RedisBackend"
 LOCATION = "ASGI_EXT['GROUPS']['LOCATION']"
@@ -17,6 +17,7 @@ OPTIONS = "ASGI_EXT['GROUPS']['OPTIONS']"
 @pytest.fixture
 def problems(settings_of_ours):
     """Return what system checks say about a location with options."""
+    require(find_spec("redis"), "redis: pip install redis")
 
     def find(location, **options):
         settings_of_ours(
