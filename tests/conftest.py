@@ -15,6 +15,7 @@ from django.core.management import call_command
 from django.db import connections
 from django.test import override_settings
 from django.urls import clear_url_caches
+from machine import machine
 from peer import Peer, websocket_scope
 
 # In the background a shell lets it be ignored, and then so does what tests start.
@@ -25,6 +26,14 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # That of the process which hands out the tests. Each has its own.
     os.environ.pop("TEST_DATABASE", None)
 django.setup()
+
+
+@pytest.hookimpl(hookwrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item):
+    """Let a test that is marked so have the machine for itself."""
+    # Around the time limit of a test: who waits here does not hang.
+    with machine(item.config, item.get_closest_marker("alone") is not None):
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -54,7 +54,10 @@ COMPLAINT = re.compile(
     re.MULTILINE,
 )
 
-pytestmark = pytest.mark.timeout(60 + 40 * (WARM_UP + ROUNDS))
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.timeout(60 + 40 * (WARM_UP + ROUNDS)),
+]
 
 
 def readings(server, seconds):

@@ -14,6 +14,8 @@ from serving import ENVIRONMENT, Server
 
 pytest_plugins = ["postgres"]
 
+pytestmark = pytest.mark.alone
+
 THREADS = 4
 
 # Those that break connections, and those that hold none.

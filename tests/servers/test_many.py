@@ -23,7 +23,7 @@ LIMIT = 5
 # Handshakes at once: fewer than a server's backlog.
 AT_ONCE = 50
 
-pytestmark = pytest.mark.timeout(60 + SOCKETS / 20)
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(60 + SOCKETS / 20)]
 
 
 class Peer(asyncio.Protocol):

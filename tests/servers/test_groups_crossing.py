@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed
 pytest_plugins = ["redis_fixtures"]
 
 # On a machine with other things to do.
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(180)]
 
 HERE = Path(__file__).parent
 
