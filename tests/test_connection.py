@@ -6,6 +6,7 @@ import decimal
 import sys
 import threading
 import time
+import traceback
 import uuid
 
 import pytest
@@ -381,6 +382,13 @@ async def test_send(talk, message, heard):
     await peer.closed()
 
 
+class Later:
+    """What is to be awaited."""
+
+    def __await__(self):
+        yield
+
+
 @pytest.mark.parametrize(
     ("message", "error_type", "text"),
     [
@@ -388,6 +396,11 @@ async def test_send(talk, message, heard):
             {"a": 1},
             TypeError,
             "send() takes str or bytes, not dict. Use send_json() for anything else.",
+        ),
+        (
+            Later(),
+            TypeError,
+            "send() takes what a call returns. Write await before it.",
         ),
         (
             None,
@@ -852,7 +865,7 @@ async def test_max_connections(connect, settings_of_ours):
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("nothing", "'WebSocket' object has no attribute 'nothing'."),
+        ("nothing", "'WebSocket' object has no attribute 'nothing'"),
         (
             "receive_json",
             "'WebSocket' object has no attribute 'receive_json'. Here it is: await "
@@ -873,11 +886,28 @@ async def test_attribute_that_is_missing(talk, name, text):
         with pytest.raises(AttributeError) as error:
             getattr(socket, name)
         await socket.accept()
-        return str(error.value)
+        return traceback.format_exception_only(error.value)
 
     peer = talk(view)
     await peer.accepted()
-    assert await peer.outcome == text
+    # Without what Python finds that is called alike.
+    assert await peer.outcome == [f"AttributeError: {text}\n"]
+
+
+async def test_attribute_that_is_misspelt(talk):
+    """Who misspells an attribute is told by Python which one is called alike."""
+
+    async def view(socket):
+        with pytest.raises(AttributeError) as error:
+            socket.sesion  # noqa: B018
+        await socket.accept()
+        return traceback.format_exception_only(error.value)
+
+    peer = talk(view)
+    await peer.accepted()
+    assert (await peer.outcome)[0].startswith(
+        "AttributeError: 'WebSocket' object has no attribute 'sesion'. Did you mean: "
+    )
     await peer.closed()
 
 

@@ -122,8 +122,9 @@ async def test_handshake_as_plain_http(how, text, debug, caplog, urls):
     urls(path("ws/chat/<slug:room>/", websocket(_echo)))
     what, _, detail = how.removeprefix("handshake: ").partition(" ")
     with override_settings(DEBUG=debug, WSGI_APPLICATION="mysite.wsgi.application"):
-        if what == "wsgi":
-            response = await sync_to_async(Client().get)(
+        if what in ("wsgi", "runserver"):
+            name = "WSGIServer/0.2" if what == "runserver" else "gunicorn/27"
+            response = await sync_to_async(Client(SERVER_SOFTWARE=name).get)(
                 TARGET, HTTP_UPGRADE="websocket"
             )
             status, body = response.status_code, response.content.decode()

@@ -7,6 +7,7 @@ import io
 import logging
 import sys
 import threading
+import traceback
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import django
@@ -654,8 +655,8 @@ async def test_class_whose_receive_returns(connect, caplog):
 @pytest.mark.parametrize(
     "name, text",
     [
-        ("close", " The socket has: self.socket.close."),
-        ("user", " The socket has: self.socket.user."),
+        ("close", ". The socket has: self.socket.close."),
+        ("user", ". The socket has: self.socket.user."),
         ("nothing", ""),
         ("socket", ""),
     ],
@@ -664,9 +665,9 @@ def test_attribute_of_a_class_that_is_missing(name, text):
     """Who asks a WebSocketView for what its socket has is told where it is."""
     with pytest.raises(AttributeError) as error:
         getattr(WebSocketView(), name)
-    assert (
-        str(error.value) == f"'WebSocketView' object has no attribute '{name}'.{text}"
-    )
+    assert traceback.format_exception_only(error.value) == [
+        f"AttributeError: 'WebSocketView' object has no attribute '{name}'{text}\n"
+    ]
 
 
 def test_class_with_an_unknown_argument():

@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 from asyncio import current_task
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Coroutine, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.core.serializers.json import DjangoJSONEncoder
@@ -280,6 +280,8 @@ class WebSocket(Membership, Habits):
             event = {"type": "websocket.send", "text": message}
         elif isinstance(message, (bytes, bytearray, memoryview)):
             event = {"type": "websocket.send", "bytes": bytes(message)}
+        elif isinstance(message, Awaitable):
+            raise TypeError("send() takes what a call returns. Write await before it.")
         else:
             raise TypeError(
                 f"send() takes str or bytes, not {type(message).__name__}. "

@@ -27,6 +27,7 @@ _OURS = {
     "query_params": "socket.request.GET",
     "cookies": "socket.request.COOKIES",
     "path_params": "the arguments of the view",
+    "kwargs": "the arguments of the view",
     "client": "socket.request.META['REMOTE_ADDR']",
     "remote_address": "socket.request.META['REMOTE_ADDR']",
 }
@@ -52,21 +53,25 @@ class Habits:
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> NoReturn:
-            text = f"'WebSocket' object has no attribute '{name}'."
+            text = f"'WebSocket' object has no attribute '{name}'"
             if name in _MIDDLEWARE:
                 text = (
                     f"socket.{name} needs a middleware that sets request.{name}, as "
                     f"{_MIDDLEWARE[name]}."
                 )
             elif name in _OURS:
-                text += f" Here it is: {_OURS[name]}."
+                text += f". Here it is: {_OURS[name]}."
             # Not through self.request, which may be what is missing.
             elif hasattr(self.__dict__.get("request"), name):
                 text += (
-                    f" The request has: socket.request.{name}. If a decorator asked "
+                    f". The request has: socket.request.{name}. If a decorator asked "
                     "for it, put that above @websocket."
                 )
-            raise AttributeError(text)
+            else:
+                # Python may know one that is alike.
+                raise AttributeError(text)
+            # Of None, which has none that is alike.
+            raise AttributeError(text, name=name, obj=None)
 
         __iter__ = _refusing("A WebSocket is iterated over by async for.")
         __enter__ = _refusing(

@@ -67,6 +67,12 @@ def why_not_upgraded(request: HttpRequest) -> str | None:
         return None
     run = f"hypercorn {conf.asgi_application()}"
     if not isinstance(request, ASGIRequest):
+        if headers.get("SERVER_SOFTWARE", "").startswith("WSGIServer/"):
+            return (
+                "This manage.py runserver is Django's own, which is WSGI. Put "
+                '"django_asgi_ext" into INSTALLED_APPS, before '
+                f'"django.contrib.staticfiles", or run {run}'
+            )
         return f"A WSGI server has no WebSockets. Run an ASGI server: {run}"
     if request.scope.get("http_version") == "1.0":
         return f"The handshake has come by HTTP/1.0. {_PROXY}"

@@ -269,9 +269,11 @@ class WebSocketView(View):
         as_asgi = mistakes.NoASGI()
 
         def __getattr__(self, name: str) -> NoReturn:
-            text = f"'{type(self).__name__}' object has no attribute '{name}'."
+            text = f"'{type(self).__name__}' object has no attribute '{name}'"
             if hasattr(WebSocket, name):
-                text += f" The socket has: self.socket.{name}."
+                text += f". The socket has: self.socket.{name}."
+                # Of None, which has none that is alike.
+                raise AttributeError(text, name=name, obj=None)
             raise AttributeError(text)
 
     async def connect(self) -> HttpResponseBase | None:

@@ -52,7 +52,7 @@ function refusalOf(offered, facts) {
   const reasons = [];
   if (!facts.isASGI) {
     reasons.push(
-      "This page came over WSGI, which has no WebSockets: run an ASGI server, as hypercorn.",
+      'This page came over WSGI, which has no WebSockets. If it is manage.py runserver, put "django_asgi_ext" before "django.contrib.staticfiles" into INSTALLED_APPS; else run an ASGI server, as hypercorn.',
     );
   }
   if (offered.length && !offered.some((name) => facts.subprotocols.includes(name))) {
