@@ -144,7 +144,7 @@ asyncio.run(backend().subscribe(group))
 child = os.fork()
 if not child:
     groups.publish(group, "child")
-    asyncio.run(backend().subscribe(group))
+    asyncio.run(asyncio.wait_for(backend().subscribe(f"{group}.child"), 20))
     asyncio.run(groups.apublish(group, "child on a loop"))
     sys.exit()
 _, status = os.waitpid(child, 0)

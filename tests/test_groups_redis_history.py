@@ -5,7 +5,7 @@ import time
 from datetime import timedelta
 
 import pytest
-from redis_processes import KEPT, TIMEOUT
+from redis_processes import KEPT, TIMEOUT, eventually
 
 from django_asgi_ext.groups.message import encode
 from django_asgi_ext.groups.policy import History
@@ -30,6 +30,26 @@ async def test_history_has_one_order(shared_redis, processes, group):
     assert [value for value in heard if value[0] == "a"] == [f"a{n}" for n in range(50)]
     positions = [message.position for _, message in one.delivered]
     assert len(set(positions)) == 100
+
+
+async def test_message_that_comes_twice(shared_redis, processes, group):
+    """What is read from the history and comes on the connection is delivered once."""
+    group = f"kept.{group}"
+    one, two = processes(shared_redis)
+    await two.backend.subscribe(group)
+    flow, loop = two.backend._flows[group], two.backend._thread._loop
+    loop.call_soon_threadsafe(flow.hold)
+    for number in range(3):
+        await one.publish(group, number, KEPT)
+
+    async def all_are_held():
+        return len(flow._held) == 3
+
+    await eventually(all_are_held)
+    catching_up = asyncio.run_coroutine_threadsafe(flow.catch_up(), loop)
+    assert await asyncio.wrap_future(catching_up)
+    await one.publish(group, 3, KEPT)
+    assert await two.until(4) == [0, 1, 2, 3]
 
 
 async def test_since(shared_redis, processes, group):
