@@ -427,6 +427,7 @@ def test_django_policy(urls, debug):
 # What is shipped
 
 
+@pytest.mark.once
 def test_wheel(tmp_path):
     """A wheel has the files of the page in it."""
     source = tmp_path / "source"

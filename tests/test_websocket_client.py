@@ -33,6 +33,7 @@ def test_minified(tmp_path):
     assert made == (FOLDER / "websocket.min.js").read_bytes(), f"Run: {command}"
 
 
+@pytest.mark.once
 def test_types(tmp_path):
     """A page's script that uses each name passes tsc, and mistakes do not."""
     require(shutil.which("tsc"), "tsc: apt-get install node-typescript")
@@ -85,6 +86,7 @@ def test_names_of_members():
     assert set(declared) - inherited == {*known, *handlers}
 
 
+@pytest.mark.once
 @pytest.mark.timeout(180)
 def test_wheel(tmp_path):
     """A wheel holds the files, beside the tag that points to them."""
