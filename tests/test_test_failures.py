@@ -184,6 +184,14 @@ def test_timeout_of_the_socket(serve):
             socket.recv()
 
 
+def test_timeout_of_one_second(serve):
+    """The error of a wait of one second, the default, is in the singular."""
+    serve(silent)
+    with Client().websocket("/ws/") as socket:
+        with pytest.raises(TimeoutError, match=r"^No message came within 1 second\.\n"):
+            socket.recv()
+
+
 def test_timeout_of_the_handshake(serve):
     """A view that does not accept is shown, and does not outlive the test."""
     ended = []

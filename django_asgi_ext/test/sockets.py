@@ -14,7 +14,7 @@ from django_asgi_ext.protocols import ASGIApplication, Event, Scope
 from django_asgi_ext.test.background import sync_code_on_one_thread
 from django_asgi_ext.test.denial import HandshakeDenied, read_cookies, read_response
 from django_asgi_ext.test.peer import Peer
-from django_asgi_ext.test.transcript import shorten
+from django_asgi_ext.test.transcript import duration, shorten
 from django_asgi_ext.websockets.state import check_close
 
 # What a test did shows it better than this: to pytest, and to unittest.
@@ -180,7 +180,7 @@ class AsyncClientWebSocket:
             self._peer.leave(code, reason)
         seconds = self.timeout if timeout is None else timeout
         if not await self._peer.wait(seconds):
-            text = self._describe(f"The view did not end within {seconds:g} seconds.")
+            text = self._describe(f"The view did not end within {duration(seconds)}.")
             await self._peer.cancel(seconds)
             raise TimeoutError(text)
         failure = self._take_failure()
@@ -220,7 +220,7 @@ class AsyncClientWebSocket:
             async with asyncio.timeout(seconds):
                 return await self._peer.next()
         except TimeoutError:
-            text = self._describe(f"{missing} within {seconds:g} seconds.")
+            text = self._describe(f"{missing} within {duration(seconds)}.")
             raise TimeoutError(text) from None
 
     def _ending(self) -> BaseException:

@@ -57,6 +57,11 @@ def shorten(event: Event) -> str:
     return " ".join((event["type"], *values))
 
 
+def duration(seconds: float) -> str:
+    """Return a time in words."""
+    return f"{seconds:g} second{'' if seconds == 1 else 's'}"
+
+
 def _is_message(name: str, value: object) -> bool:
     # An empty one is one too.
     return name in ("text", "bytes") and value is not None
