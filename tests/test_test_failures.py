@@ -10,7 +10,7 @@ from django.core.exceptions import PermissionDenied
 from django.urls import path
 from talking import echo
 
-from django_asgi_ext import ConnectionClosed, InvalidState, websocket
+from django_asgi_ext import ConnectionClosed, InvalidJSON, InvalidState, websocket
 from django_asgi_ext.test import Client, HandshakeDenied
 
 
@@ -121,6 +121,28 @@ def test_view_ends_the_test(serve):
     with pytest.raises(pytest.fail.Exception, match=r"^not this message$"):
         with Client().websocket("/ws/") as socket:
             socket.send("")
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("hello", "'hello'"),
+        ("", "''"),
+        (b"\xff", r"b'\xff'"),
+        ("[" * 20_000, f"'{'[' * 27}...{'[' * 28}'"),
+    ],
+)
+def test_no_json(serve, message, shown):
+    """recv_json() shows the message that is no JSON, and what passed before."""
+    serve(echo)
+    with Client().websocket("/ws/") as socket:
+        socket.send(message)
+        with pytest.raises(InvalidJSON) as raised:
+            socket.recv_json()
+    assert str(raised.value) == f"The message is no JSON: {shown}"
+    assert isinstance(raised.value, ValueError)
+    (note,) = raised.value.__notes__
+    assert without_times(note).splitlines()[-2].startswith("-> websocket.receive ")
 
 
 def test_not_open(serve):

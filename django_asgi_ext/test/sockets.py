@@ -9,12 +9,12 @@ from http.cookies import SimpleCookie
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from django_asgi_ext.exceptions import ConnectionClosed, InvalidState
+from django_asgi_ext.exceptions import ConnectionClosed, InvalidJSON, InvalidState
 from django_asgi_ext.protocols import ASGIApplication, Event, Scope
 from django_asgi_ext.test.background import sync_code_on_one_thread
 from django_asgi_ext.test.denial import HandshakeDenied, read_cookies, read_response
 from django_asgi_ext.test.peer import Peer
-from django_asgi_ext.test.transcript import duration, shorten
+from django_asgi_ext.test.transcript import duration, shorten, shorten_message
 from django_asgi_ext.websockets.state import check_close
 
 # What a test did shows it better than this: to pytest, and to unittest.
@@ -148,8 +148,19 @@ class AsyncClientWebSocket:
         await self.send(json.dumps(value, cls=self._client.json_encoder))
 
     async def recv_json(self, timeout: float | None = None) -> Any:
-        """Return the value in the next message; raise ValueError if it is no JSON."""
-        return json.loads(await self.recv(timeout))
+        """
+        Return the value in the next message, which must be JSON (RFC 8259).
+
+        Raise InvalidJSON, a ValueError, if it is not, and what recv() raises.
+        """
+        message = await self.recv(timeout)
+        try:
+            return json.loads(message)
+        except (ValueError, RecursionError) as error:
+            text = f"The message is no JSON: {shorten_message(message)}"
+            invalid = InvalidJSON(text)
+            invalid.add_note(str(self._peer.transcript))
+            raise invalid from error
 
     async def recv_nothing(self, timeout: float = SILENCE) -> None:
         """

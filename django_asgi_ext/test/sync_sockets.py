@@ -126,7 +126,11 @@ class ClientWebSocket:
         self._run(self._socket.send_json(value))
 
     def recv_json(self, timeout: float | None = None) -> Any:
-        """Return the value in the next message; raise ValueError if it is no JSON."""
+        """
+        Return the value in the next message, which must be JSON (RFC 8259).
+
+        Raise InvalidJSON, a ValueError, if it is not, and what recv() raises.
+        """
         return self._run(self._socket.recv_json(timeout), timeout)
 
     def recv_nothing(self, timeout: float = SILENCE) -> None:

@@ -57,6 +57,11 @@ def shorten(event: Event) -> str:
     return " ".join((event["type"], *values))
 
 
+def shorten_message(message: str | bytes) -> str:
+    """Return a message as one line."""
+    return _short.repr(message)
+
+
 def duration(seconds: float) -> str:
     """Return a time in words."""
     return f"{seconds:g} second{'' if seconds == 1 else 's'}"
