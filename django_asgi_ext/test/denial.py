@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from http.client import responses
+from collections.abc import Iterable
 from http.cookies import SimpleCookie
 
 from django.http import HttpResponse
@@ -14,20 +14,21 @@ class HandshakeDenied(Exception):
     """
     An opening handshake was answered with something else than 101.
 
-    ``response`` is the answer, a Django HttpResponse.
+    ``response`` is the answer, a Django HttpResponse, and ``reasons`` is what was
+    logged about it.
     """
 
-    def __init__(self, response: HttpResponse) -> None:
+    def __init__(self, response: HttpResponse, reasons: Iterable[str] = ()) -> None:
         super().__init__(response)
         self.response = response
+        self.reasons = list(reasons)
 
     def __str__(self) -> str:
-        status = self.response.status_code
+        status, phrase = self.response.status_code, self.response.reason_phrase
         location = self.response.get("Location")
         to = f" to {location}" if location else ""
-        return (
-            f"The handshake was denied with {status} {responses.get(status, '')}{to}."
-        )
+        lines = [f"The handshake was denied with {status} {phrase}{to}."]
+        return "\n".join(lines + self.reasons)
 
 
 def read_response(status: int, headers: Headers, body: bytes) -> HttpResponse:

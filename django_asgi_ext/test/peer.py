@@ -10,6 +10,7 @@ from typing import Any
 from django.core.signals import got_request_exception
 
 from django_asgi_ext.protocols import ASGIApplication, Event, Scope
+from django_asgi_ext.test import log
 from django_asgi_ext.test.stacks import stack_of_task
 from django_asgi_ext.test.transcript import Transcript
 
@@ -31,12 +32,14 @@ class Peer:
 
     ``failure`` is the exception that a view did not handle, or the application.
     ``closed`` are the code and reason of whoever closed first, None before.
+    ``logged`` is what was logged about the connection as a warning or an error.
     """
 
     def __init__(self, application: ASGIApplication, scope: Scope) -> None:
         self.scope = scope
         self.transcript = Transcript()
         self.failure: BaseException | None = None
+        self.logged: list[str] = []
         self._application = application
         self._to_view: asyncio.Queue[Event] = asyncio.Queue()
         self._to_client: asyncio.Queue[Event] = asyncio.Queue()
@@ -45,6 +48,7 @@ class Peer:
     def start(self) -> None:
         """Begin the opening handshake."""
         got_request_exception.connect(self._note_failure, dispatch_uid=self)
+        log.connect(self._note_logged)
         # Empty, as a server's: what the test has set there does not reach the view.
         context = Context()
         context.run(_current.set, self)
@@ -85,8 +89,9 @@ class Peer:
             await self.wait(timeout)
 
     def forget(self) -> None:
-        """Note no more failures."""
+        """Note no more failures and nothing that is logged."""
         got_request_exception.disconnect(dispatch_uid=self)
+        log.disconnect(self._note_logged)
 
     def stacks(self) -> str:
         """Return where the view waits or, before it runs, the application."""
@@ -139,3 +144,8 @@ class Peer:
     def _note_failure(self, **kwargs: object) -> None:
         if _current.get() is self:
             self.failure = sys.exc_info()[1]
+
+    def _note_logged(self, text: str) -> None:
+        if _current.get() is self:
+            self.logged.append(text)
+            self.transcript.logged(text)

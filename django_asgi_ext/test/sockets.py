@@ -15,6 +15,8 @@ from django_asgi_ext.test.background import sync_code_on_one_thread
 from django_asgi_ext.test.denial import HandshakeDenied, read_cookies, read_response
 from django_asgi_ext.test.peer import Peer
 from django_asgi_ext.test.transcript import duration, shorten, shorten_message
+from django_asgi_ext.websockets.connection import printable
+from django_asgi_ext.websockets.response import Headers
 from django_asgi_ext.websockets.state import check_close
 
 # What a test did shows it better than this: to pytest, and to unittest.
@@ -208,20 +210,30 @@ class AsyncClientWebSocket:
             self.cookies = read_cookies(event.get("headers") or [])
             self._client.cookies.update(self.cookies)
         elif event["type"] == "websocket.http.response.start":
-            raise await self._denied(event)
+            raise await self._read_denial(event)
         else:
             # What servers make of a close before the accept.
-            raise HandshakeDenied(read_response(403, [], b""))
+            raise self._denied_with(403, [], b"")
 
-    async def _denied(self, start: Event) -> HandshakeDenied:
+    async def _read_denial(self, start: Event) -> HandshakeDenied:
         body, more = b"", True
         while more:
             event = await self._next("The response did not end", None)
             body += event.get("body", b"")
             more = event.get("more_body", False)
-        response = read_response(start["status"], start.get("headers") or [], body)
+        return self._denied_with(start["status"], start.get("headers") or [], body)
+
+    def _denied_with(
+        self, status: int, headers: Headers, body: bytes
+    ) -> HandshakeDenied:
+        response = read_response(status, headers, body)
         self._client.cookies.update(response.cookies)
-        denied = HandshakeDenied(response)
+        # A redirect says where to, and what Django always logs says no more.
+        known = f"{response.reason_phrase}: {printable(self._scope['path'])}"
+        denied = HandshakeDenied(
+            response,
+            [text for text in self._peer.logged if status >= 400 and text != known],
+        )
         denied.add_note(str(self._peer.transcript))
         return denied
 

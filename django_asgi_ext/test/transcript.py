@@ -17,12 +17,16 @@ _short.maxlist = 2
 
 
 class Transcript:
-    """The events of one connection, with their direction and time in seconds."""
+    """
+    The events of one connection, with their direction and time in seconds.
+
+    In between is what was logged, marked with "!!".
+    """
 
     def __init__(self) -> None:
         self._began = time.monotonic()
         self._number = 0
-        self._events: deque[tuple[float, str, Event]] = deque(maxlen=_MOST)
+        self._events: deque[tuple[float, str, Event | str]] = deque(maxlen=_MOST)
 
     def to_view(self, event: Event) -> None:
         """Note an event that the application gets."""
@@ -32,13 +36,18 @@ class Transcript:
         """Note an event that the application sends."""
         self._add("<-", event)
 
-    def _add(self, direction: str, event: Event) -> None:
+    def logged(self, text: str) -> None:
+        """Note what was logged meanwhile."""
+        self._add("!!", text)
+
+    def _add(self, direction: str, event: Event | str) -> None:
         self._number += 1
         self._events.append((time.monotonic() - self._began, direction, event))
 
     def __str__(self) -> str:
         lines = [
-            f"{seconds:8.3f} {direction} {shorten(event)}"
+            f"{seconds:8.3f} {direction} "
+            f"{event if isinstance(event, str) else shorten(event)}"
             for seconds, direction, event in self._events
         ]
         omitted = self._number - len(self._events)
