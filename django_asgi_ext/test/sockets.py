@@ -12,7 +12,12 @@ from typing import Any, Protocol, Self
 from django_asgi_ext.exceptions import ConnectionClosed, InvalidJSON, InvalidState
 from django_asgi_ext.protocols import ASGIApplication, Event, Scope
 from django_asgi_ext.test.background import sync_code_on_one_thread
-from django_asgi_ext.test.denial import HandshakeDenied, read_cookies, read_response
+from django_asgi_ext.test.denial import (
+    HandshakeDenied,
+    read_cookies,
+    read_response,
+    tell_whence,
+)
 from django_asgi_ext.test.peer import Peer
 from django_asgi_ext.test.transcript import duration, shorten, shorten_message
 from django_asgi_ext.websockets.connection import printable
@@ -227,6 +232,7 @@ class AsyncClientWebSocket:
         self, status: int, headers: Headers, body: bytes
     ) -> HandshakeDenied:
         response = read_response(status, headers, body)
+        tell_whence(response, self._client, self._scope)
         self._client.cookies.update(response.cookies)
         # A redirect says where to, and what Django always logs says no more.
         known = f"{response.reason_phrase}: {printable(self._scope['path'])}"
