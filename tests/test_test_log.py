@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import pytest
 from asgiref.sync import sync_to_async
 from django.http import HttpResponse
-from django.test import SimpleTestCase
+from django.test import SimpleTestCase, override_settings
 from django.urls import path
 from talking import echo
 
@@ -125,6 +125,25 @@ def test_timeout(urls):
         with pytest.raises(TimeoutError) as raised:
             socket.recv(timeout=0.2)
     assert log_lines(str(raised.value)) == [NOBODY_GETS_IT]
+
+
+def test_await_forgotten(serve):
+    """With DEBUG the error of a wait has the line where the view awaits nothing."""
+
+    @websocket
+    async def view(socket):
+        await socket.accept()
+        socket.send("hello")
+        await socket.recv()
+
+    serve(view)
+    with override_settings(DEBUG=True):
+        with Client().websocket("/ws/") as socket:
+            with pytest.raises(TimeoutError) as raised:
+                socket.recv(timeout=0.2)
+    (line,) = log_lines(str(raised.value))
+    assert "socket.send(...) of the view test_test_log." in line
+    assert line.endswith("does nothing without await. Write await socket.send(...).")
 
 
 def test_closed(serve):
