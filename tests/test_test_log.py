@@ -1,7 +1,9 @@
 """The test client: what is logged meanwhile, in the errors that a test sees."""
 
 import asyncio
+import gc
 import logging
+import threading
 from contextlib import ExitStack
 
 import pytest
@@ -12,7 +14,7 @@ from django.urls import path
 from talking import echo
 
 from django_asgi_ext import ConnectionClosed, WebSocketView, websocket
-from django_asgi_ext.test import AsyncClient, Client, HandshakeDenied
+from django_asgi_ext.test import AsyncClient, Client, HandshakeDenied, log
 
 logger = logging.getLogger("django_asgi_ext.websocket")
 
@@ -291,6 +293,52 @@ def test_record_factory(serve):
         assert log_lines(str(raised.value)) == ["The message is 1."]
         assert type(logs.records[0]) is Record
         assert logging.getLogRecordFactory() is Record
+    finally:
+        logging.setLogRecordFactory(before)
+
+
+def test_record_factory_after_a_stuck_view(serve):
+    """A view that blocks the event loop does not keep the factory from going."""
+    free = threading.Event()
+    before = logging.getLogRecordFactory()
+
+    @websocket
+    async def view(socket):
+        await socket.recv()
+        free.wait(30)
+
+    serve(view)
+    try:
+        with pytest.raises(TimeoutError, match=r"^The event loop has stood still"):
+            with Client().websocket("/ws/", timeout=0.1) as socket:
+                socket.send("")
+                socket.recv()
+        assert logging.getLogRecordFactory() is before
+    finally:
+        free.set()
+
+
+def test_record_factory_of_a_forgotten_socket():
+    """Who is forgotten without a word does not make the next one deaf."""
+
+    class Listener:
+        def __init__(self):
+            self.heard = []
+
+        def note_logged(self, text):
+            self.heard.append(text)
+
+    before = logging.getLogRecordFactory()
+    try:
+        log.connect(Listener())
+        gc.collect()
+        logging.setLogRecordFactory(before)
+        listener = Listener()
+        log.connect(listener)
+        logger.warning("hello")
+        assert listener.heard == ["hello"]
+        log.disconnect(listener)
+        assert logging.getLogRecordFactory() is before
     finally:
         logging.setLogRecordFactory(before)
 

@@ -9,13 +9,18 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
-from typing import Any, TypeAlias
-
-_Hear: TypeAlias = Callable[[str], None]
+from typing import Any, Protocol
+from weakref import WeakSet
 
 # Those that tell why a handshake is denied or what a view does wrong.
 _LOGGERS = ("django.request", "django.security", "django_asgi_ext")
+
+
+class Listener(Protocol):
+    """Who wants to know what is logged."""
+
+    def note_logged(self, text: str) -> None:
+        """Take the text of a record, in the thread and the context that log it."""
 
 
 class _RecordFactory:
@@ -23,15 +28,16 @@ class _RecordFactory:
 
     def __init__(self) -> None:
         self.before = logging.getLogRecordFactory()
-        self.listeners: list[_Hear] = []
+        # Who is not left, but forgotten, is not kept.
+        self.listeners: WeakSet[Listener] = WeakSet()
 
     def __call__(self, *args: Any, **kwargs: Any) -> logging.LogRecord:
         record = self.before(*args, **kwargs)
         # makeLogRecord() makes one without a name or a level.
         if str(record.name).startswith(_LOGGERS) and record.levelno >= logging.WARNING:
             text = _as_text(record)
-            for hear in tuple(self.listeners):
-                hear(text)
+            for listener in tuple(self.listeners):
+                listener.note_logged(text)
         return record
 
 
@@ -39,28 +45,28 @@ _lock = threading.Lock()
 _factory: _RecordFactory | None = None
 
 
-def connect(hear: _Hear) -> None:
+def connect(listener: Listener) -> None:
     """
-    Call it with each warning and error of Django and of this package, as text.
+    Tell it of the warnings and errors of Django and of this package.
 
-    It is called where they are logged, in any thread. What the level of a logger
-    keeps back is not among them.
+    What the level of a logger keeps back is not among them.
     """
+    global _factory
+    with _lock:
+        if _factory is None or not _factory.listeners:
+            if logging.getLogRecordFactory() is not _factory:
+                _factory = _RecordFactory()
+                logging.setLogRecordFactory(_factory)
+        _factory.listeners.add(listener)
+
+
+def disconnect(listener: Listener) -> None:
+    """Tell it of no more."""
     global _factory
     with _lock:
         if _factory is None:
-            _factory = _RecordFactory()
-            logging.setLogRecordFactory(_factory)
-        _factory.listeners.append(hear)
-
-
-def disconnect(hear: _Hear) -> None:
-    """Call it no more."""
-    global _factory
-    with _lock:
-        if _factory is None or hear not in _factory.listeners:
             return
-        _factory.listeners.remove(hear)
+        _factory.listeners.discard(listener)
         if not _factory.listeners:
             # One that was set since calls this one, which then is silent.
             if logging.getLogRecordFactory() is _factory:

@@ -48,7 +48,7 @@ class Peer:
     def start(self) -> None:
         """Begin the opening handshake."""
         got_request_exception.connect(self._note_failure, dispatch_uid=self)
-        log.connect(self._note_logged)
+        log.connect(self)
         # Empty, as a server's: what the test has set there does not reach the view.
         context = Context()
         context.run(_current.set, self)
@@ -91,7 +91,7 @@ class Peer:
     def forget(self) -> None:
         """Note no more failures and nothing that is logged."""
         got_request_exception.disconnect(dispatch_uid=self)
-        log.disconnect(self._note_logged)
+        log.disconnect(self)
 
     def stacks(self) -> str:
         """Return where the view waits or, before it runs, the application."""
@@ -145,7 +145,8 @@ class Peer:
         if _current.get() is self:
             self.failure = sys.exc_info()[1]
 
-    def _note_logged(self, text: str) -> None:
+    def note_logged(self, text: str) -> None:
+        """Note what was logged, if it was for this connection."""
         if _current.get() is self:
             self.logged.append(text)
             self.transcript.logged(text)

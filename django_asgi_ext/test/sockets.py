@@ -105,6 +105,10 @@ class AsyncClientWebSocket:
             raise InvalidState(NOT_OPEN)
         return self._begun
 
+    def _let_go(self) -> None:
+        """Let go of what is global, even if the event loop stands still."""
+        self._resources.close()
+
     @property
     def close_code(self) -> int | None:
         """The code of whoever closed first (RFC 6455, 7.1.5), None before."""

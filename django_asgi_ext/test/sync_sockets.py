@@ -165,4 +165,5 @@ class ClientWebSocket:
     def _leave(self) -> None:
         if self._background is not None:
             left, self._background = self._background, None
+            self._socket._let_go()
             left.leave()
