@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from django_asgi_ext import ConnectionClosed, WebSocketView, groups, websocket
+from django_asgi_ext.groups.member import Member
 
 
 async def test_leave(connect):
@@ -166,3 +167,35 @@ async def test_leaving_during_fan_out(connect):
     assert await peers[1].receive_nothing()
     for peer in peers:
         await peer.leave()
+
+
+class Wire:
+    """A connection as far as a group wants to know."""
+
+    is_open = True
+
+
+async def test_join_that_fails_late(settings_of_ours):
+    """A join that fails leaves the place alone that a later one has taken."""
+    settings_of_ours(GROUPS={"POLICIES": {"chat": {"presence": True}}})
+    member = Member(Wire(), None)
+    is_sending, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def fail(event):
+        is_sending.set()
+        await goes_on.wait()
+        raise ConnectionResetError
+
+    async def take(event):
+        pass
+
+    failing = asyncio.create_task(member.join("chat", None, fail, {"id": 1}))
+    await asyncio.wait_for(is_sending.wait(), 5)
+    member.leave("chat")
+    await member.join("chat", None, take, {"id": 2})
+    goes_on.set()
+    with pytest.raises(ConnectionResetError):
+        await failing
+    assert member.groups == {"chat"}
+    assert groups.members("chat") == [{"id": 2}]
+    member.end()

@@ -83,7 +83,7 @@ class Member(Receiver):
                 await send(message.event)
         except BaseException:
             # It must not be in half of it.
-            self.leave(group)
+            self._take_out(place)
             raise
 
     async def subscribe(
@@ -109,7 +109,7 @@ class Member(Receiver):
                 for message in place.take_held():
                     self.put(feed.outbox, group, message)
         except BaseException:
-            self.leave(group)
+            self._take_out(place)
             raise
         return feed
 
@@ -122,6 +122,11 @@ class Member(Receiver):
         self._delivery.discard(place, backend().unsubscribe)
         if place.key is not None:
             backend().exit(group, place.key, self.token)
+
+    def _take_out(self, place: Place) -> None:
+        """Leave a group with this place, not with one that was taken since."""
+        if self._places.get(place.group) is place:
+            self.leave(place.group)
 
     def _drop(self, feed: Feed) -> None:
         """Leave the group of a feed that nobody takes messages from any more."""
