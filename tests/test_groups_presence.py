@@ -1,5 +1,6 @@
 """Groups with presence: who is there."""
 
+import asyncio
 import json
 
 import pytest
@@ -9,6 +10,8 @@ from django.test import override_settings
 from django.urls import path
 
 from django_asgi_ext import groups, websocket
+from django_asgi_ext.groups.member import Member
+from django_asgi_ext.groups.memory import MemoryBackend
 
 POLICIES = {"chat": {"presence": True}, "log": {"presence": True, "history": 10}}
 
@@ -257,3 +260,67 @@ async def test_no_presence(settings_of_ours):
     with pytest.raises(ImproperlyConfigured) as error:
         await groups.amembers("chat")
     assert str(error.value) == message
+
+
+class Wire:
+    """A connection as far as a group wants to know."""
+
+    is_open = True
+
+
+class DistantBackend(MemoryBackend):
+    """A backend that lets others run when a member enters, as one far away does."""
+
+    async def enter(self, group, key, token, info):
+        """Enter after a while, and tell after another one, later if it is late."""
+        await asyncio.sleep(0)
+        await super().enter(group, key, token, info)
+        for _ in range(9 if "late" in info else 1):
+            await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def distant_member(settings_of_ours):
+    """Return a member, of a group in a backend that is far away."""
+    backend = "test_groups_presence.DistantBackend"
+    settings_of_ours(GROUPS={"BACKEND": backend, "POLICIES": POLICIES})
+    member = Member(Wire(), None)
+    await member.join("chat", None, ignore, {"id": 0})
+    yield member
+    member.end()
+
+
+async def ignore(event):
+    """Take what nobody wants to know."""
+
+
+async def test_two_joins_at_once(distant_member):
+    """A socket that joins with two ids at once is there with one of them."""
+    joins = [distant_member.join("chat", None, ignore, {"id": id}) for id in (1, 2)]
+    await asyncio.gather(*joins)
+    assert len(groups.members("chat")) == 1
+    distant_member.leave("chat")
+    assert groups.members("chat") == []
+
+
+async def test_leaving_while_info_changes(distant_member):
+    """A socket that leaves while its new info is on its way is not there any more."""
+    join = distant_member.join("chat", None, ignore, {"id": 0, "colour": "red"})
+    joining = asyncio.create_task(join)
+    await asyncio.sleep(0)
+    distant_member.leave("chat")
+    await joining
+    assert groups.members("chat") == []
+
+
+async def test_joining_anew_while_info_changes(distant_member):
+    """A new info that comes late does not take out who has left and joined anew."""
+    info = {"id": 0, "late": True}
+    joining = asyncio.create_task(distant_member.join("chat", None, ignore, info))
+    while groups.members("chat") != [info]:
+        await asyncio.sleep(0)
+    distant_member.leave("chat")
+    await distant_member.join("chat", None, ignore, {"id": 0})
+    assert not joining.done()
+    await joining
+    assert groups.members("chat") == [{"id": 0}]

@@ -214,16 +214,18 @@ class Member(Receiver):
         key, info = await describe(request, self.token, info)
         if not place.is_in:
             return
-        before, is_there = place.key, False
+        is_there = False
         try:
             await backend().enter(place.group, key, self.token, info)
             is_there = place.is_in
         finally:
-            if not is_there and key != before:
-                # It has left meanwhile, or was cancelled: it may be known by now.
+            # Not before: it may have left and joined meanwhile.
+            current = self._places.get(place.group)
+            if not is_there and (current is None or key != current.key):
+                # It has left, or was cancelled: it may be known by now.
                 backend().exit(place.group, key, self.token)
         if is_there:
-            place.key = key
+            before, place.key = place.key, key
             if before is not None and key != before:
                 backend().exit(place.group, before, self.token)
 
