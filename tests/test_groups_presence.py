@@ -85,6 +85,16 @@ def member(connect, urls, settings_of_ours):
         yield make
 
 
+class Wire:
+    """A connection as far as a group wants to know."""
+
+    is_open = True
+
+
+async def ignore(event):
+    """Take what nobody wants to know."""
+
+
 async def hear(peer):
     return json.loads(await peer.hear())
 
@@ -195,6 +205,32 @@ async def test_info_that_is_none(member, connect):
     assert groups.members("chat") == []
 
 
+@pytest.mark.parametrize("text", ['{"id": 1, "rate": 1e999}', '{"id": [-1e999]}'])
+async def test_info_that_is_no_json(member, connect, text):
+    """An info that JSON cannot express fails for its member, and for no other."""
+    watching, _ = await member("grace")
+    peer = connect("/in/ada/chat/")
+    await peer.accepted()
+    await peer.say(text)
+    assert await peer.closed() == (1011, "")
+    ada, told = await member("ada")
+    assert told["members"] == [GRACE_INFO, ADA_INFO]
+    assert (await hear(watching))["member"] == ADA_INFO
+    await ada.leave()
+    await watching.leave()
+
+
+async def test_new_info_of_unknown_type(member):
+    """A new info that cannot be encoded raises TypeError; the one before stays."""
+    ada = Member(Wire(), None)
+    await ada.join("chat", None, ignore, {"id": 1})
+    with pytest.raises(TypeError) as error:
+        await ada.join("chat", None, ignore, {"id": 1, "colour": object()})
+    assert str(error.value).startswith("Object of type object is not JSON serializable")
+    assert groups.members("chat") == [{"id": 1}]
+    ada.end()
+
+
 async def test_leave_group(member, connect):
     """leave() ends presence as well."""
 
@@ -262,12 +298,6 @@ async def test_no_presence(settings_of_ours):
     assert str(error.value) == message
 
 
-class Wire:
-    """A connection as far as a group wants to know."""
-
-    is_open = True
-
-
 class DistantBackend(MemoryBackend):
     """A backend that lets others run when a member enters, as one far away does."""
 
@@ -288,10 +318,6 @@ async def distant_member(settings_of_ours):
     await member.join("chat", None, ignore, {"id": 0})
     yield member
     member.end()
-
-
-async def ignore(event):
-    """Take what nobody wants to know."""
 
 
 async def test_two_joins_at_once(distant_member):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from asgiref.sync import sync_to_async
+from django.core.serializers.json import DjangoJSONEncoder
 from django.http import HttpRequest
 from django.utils.crypto import salted_hmac
 
@@ -55,7 +57,8 @@ async def describe(
     A user has one key, and so has an anonymous one with a session; without it each
     socket has its own. ``info`` comes on top, and its "id" is the key if it has one.
 
-    Raise TypeError if the info is no dict.
+    Raise TypeError if the info is no dict, and TypeError or ValueError if JSON
+    (RFC 8259, with what DjangoJSONEncoder adds) cannot express it.
     """
     if info is not None and not isinstance(info, dict):
         raise TypeError(f"The info of a member is a dict, not {info!r}.")
@@ -63,6 +66,8 @@ async def describe(
         # The name may be a matter of the database.
         default = await sync_to_async(_describe)(request, token, info is None)
         info = {**default, **(info or {})}
+    # Here, and not when it is told to others: they cannot help it.
+    json.dumps(info, cls=DjangoJSONEncoder, allow_nan=False)
     # 1 and "1" are not the same.
     return repr(info["id"]), info
 
