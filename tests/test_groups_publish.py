@@ -16,8 +16,9 @@ from project.http import request
 
 from django_asgi_ext import ASGIHandler, groups, websocket
 from django_asgi_ext.groups import publishing
-from django_asgi_ext.groups.delivery import delivery
+from django_asgi_ext.groups.delivery import Delivery, delivery
 from django_asgi_ext.groups.member import Member
+from django_asgi_ext.groups.message import encode
 
 
 @websocket(group="chat")
@@ -233,6 +234,16 @@ async def test_loop_that_is_gone(peer):
         await groups.apublish("chat", text)
         assert await peer.hear() == text
     assert member.groups == frozenset()
+
+
+def test_nothing_waits_for_a_loop_that_is_gone():
+    """What is published to a loop that was closed does not pile up."""
+    loop = asyncio.new_event_loop()
+    loop.close()
+    gone = Delivery(loop)
+    for text in ("one", "two"):
+        gone.put("chat", encode(text))
+        assert not gone._queue
 
 
 async def test_order_over_slices(connect):

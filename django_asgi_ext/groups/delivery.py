@@ -133,10 +133,12 @@ class Delivery:
             loop.call_soon_threadsafe(self._run, context=self._context)
         except RuntimeError as error:
             # It is closed, and nobody has ended the connections there.
-            self._queue.clear()
             for places in list(self._places.values()):
                 for member in list(places):
                     member.fail(error)
+            self._queue.clear()
+            # Last: what those who leave have put there must not come here again.
+            self._is_awake = False
 
     def _run(self) -> None:
         loop = asyncio.get_running_loop()
