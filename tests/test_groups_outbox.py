@@ -109,6 +109,21 @@ def test_size():
     assert payloads(outbox) == ["z" * 10]
 
 
+def test_size_of_the_latest():
+    """A larger message in place of another pushes the oldest ones out."""
+    outbox = Outbox(10, 10)
+    for key in "ABC":
+        outbox.push("prices", message("1", key), STATE)
+    assert outbox.push("prices", message("x" * 9, "C"), STATE) == ["prices"] * 2
+    assert payloads(outbox) == ["1", "x" * 9]
+    outbox.push("chat", message("1"), ALL)
+    outbox.push("news", message("2"), NEWEST)
+    outbox.push("prices", message("3", "A"), STATE)
+    lost = outbox.push("prices", message("x" * 20, "A"), STATE)
+    assert lost == ["prices", "news", "prices"]
+    assert payloads(outbox) == ["1"]
+
+
 @pytest.mark.parametrize("policy", [ALL, NEWEST, STATE])
 def test_larger_than_all(policy):
     """One message of any size has room if nothing else waits."""

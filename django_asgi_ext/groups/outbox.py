@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from django_asgi_ext.groups.message import Message, Position, missed
 from django_asgi_ext.groups.policy import CLOSE, LATEST, Policy
 
@@ -107,7 +109,15 @@ class Outbox:
         else:
             self.size += message.size - self._waiting[number][1].size
             self._waiting[number] = group, message, policy
-        return [group]
+        return [group, *self._shrink()]
+
+    def _shrink(self) -> Iterator[str]:
+        """Drop the oldest until what waits is not too much; yield their groups."""
+        while self.size > self._most_size and len(self._waiting) > 1:
+            dropped = self._drop_oldest()
+            if dropped is None:
+                break
+            yield dropped
 
     def _drop_oldest(self) -> str | None:
         for number, (group, message, policy) in self._waiting.items():
