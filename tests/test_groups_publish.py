@@ -246,6 +246,53 @@ def test_nothing_waits_for_a_loop_that_is_gone():
         assert not gone._queue
 
 
+_FORK = """
+import asyncio, os, signal
+import django; django.setup()
+from django_asgi_ext import groups
+from django_asgi_ext.groups import delivery
+from django_asgi_ext.groups.member import Member
+
+class Wire:
+    is_open = True
+
+async def join():
+    member = Member(Wire(), None)
+    await member.join("chat", None, None, None)
+    return member
+
+async def run():
+    member, of_parent = await join(), delivery.delivery()
+    # As another thread may.
+    with delivery._lock:
+        child = os.fork()
+        if not child:
+            signal.alarm(20)
+            groups.publish("chat", "hello")
+            print(len(of_parent._queue), flush=True)
+            asyncio.run(join())
+            print(len(delivery._by_group["chat"]), flush=True)
+            os._exit(0)
+    os.waitpid(child, 0)
+    print(delivery._by_group["chat"] == (of_parent,), flush=True)
+
+asyncio.run(run())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows does not fork")
+def test_process_that_was_forked():
+    """A forked process leaves members and locks to that which it comes from."""
+    result = subprocess.run(
+        [sys.executable, "-c", _FORK],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert result.stdout.splitlines() == ["0", "1", "True"], result.stderr
+
+
 async def test_order_over_slices(connect):
     """Messages to many members are in order for each, however long they take."""
     peers = [connect(listening)] + [connect("/ws/") for _ in range(99)]

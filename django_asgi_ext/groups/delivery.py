@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -258,3 +259,17 @@ def _forget(
         if on_last is not None:
             # With the lock held: who joins now comes after.
             on_last(group)
+
+
+def _begin_anew() -> None:
+    """Leave the loops and who is there to the process that has forked."""
+    global _lock, _by_loop
+    # Another thread may have held it.
+    _lock = Lock()
+    _by_group.clear()
+    _by_loop = WeakKeyDictionary()
+
+
+# Windows does not fork.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)
