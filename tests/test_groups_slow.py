@@ -407,3 +407,35 @@ async def test_burst_with_a_member_that_never_reads(member):
     slow.read()
     await slow.leave()
     await other.leave()
+
+
+async def test_burst_with_a_member_that_takes_just_enough(
+    connect, urls, settings_of_ours, monkeypatch
+):
+    """A slow member that goes on reading holds the other groups up for a while only."""
+    monkeypatch.setattr("django_asgi_ext.groups.delivery.MOST_WAIT", 0.2)
+    settings_of_ours(OUTBOX=50, GROUPS=GROUPS)
+    urls(path("ws/<group>/", listening))
+    slow, other = connect("/ws/news/"), connect("/ws/chat/")
+    application = slow.application
+
+    async def slowed(scope, receive, send):
+        async def slow_send(event):
+            if event["type"] == "websocket.send":
+                await asyncio.sleep(0.001)
+            await send(event)
+
+        await application(scope, receive, slow_send)
+
+    slow.application = slowed
+    await slow.accepted()
+    await other.accepted()
+    for number in range(9000):
+        groups.publish("news", str(number))
+    groups.publish("chat", "hello")
+    assert (await other.receive_output(timeout=5))["text"] == "hello"
+    # The next burst is waited for anew.
+    await delivered()
+    assert delivery()._waits_until is None
+    await slow.leave()
+    await other.leave()

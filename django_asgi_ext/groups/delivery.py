@@ -37,6 +37,10 @@ WINDOW = 0.1
 ENOUGH = 20
 TICK = 0.001
 
+# For how long it waits at most from the first time until nothing is left to deliver,
+# in seconds: a peer that takes just enough must not hold all groups up.
+MOST_WAIT = 5.0
+
 # From how many messages that wait for a loop on it is behind.
 BACKLOG = 10_000
 
@@ -89,6 +93,8 @@ class Delivery:
         # until when it is waited for.
         self._crowded: dict[Outbox, tuple[int, float]] = {}
         self._is_waiting = False
+        # Until when anybody is waited for, None if nobody was yet.
+        self._waits_until: float | None = None
 
     def add(self, place: Place) -> None:
         """Let a place have what is published from now on."""
@@ -156,6 +162,7 @@ class Delivery:
                 loop.call_later(delay, self._run, context=self._context)
             else:
                 self._crowded.clear()
+                self._waits_until = None
                 self._is_awake = False
                 # What was put there before that has woken nobody.
                 if self._queue:
@@ -184,6 +191,8 @@ class Delivery:
     def _waits(self) -> bool:
         """Return whether somebody who has fallen behind is catching up."""
         now, waits = time.perf_counter(), False
+        if self._waits_until is not None and now >= self._waits_until:
+            return False
         for outbox, (taken, until) in list(self._crowded.items()):
             if not outbox.is_crowded:
                 del self._crowded[outbox]
@@ -192,6 +201,8 @@ class Delivery:
             elif outbox.taken - taken >= ENOUGH:
                 self._crowded[outbox] = outbox.taken, now + WINDOW
                 waits = True
+        if waits and self._waits_until is None:
+            self._waits_until = now + MOST_WAIT
         return waits
 
     def _places_for(self, group: str, message: Message) -> Sequence[Place]:
