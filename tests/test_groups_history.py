@@ -92,6 +92,40 @@ async def test_first_visit(member):
     await peer.leave()
 
 
+async def test_others_run_meanwhile(connect, urls, settings_of_ours):
+    """While a peer gets much that it has missed, other tasks have their turns."""
+    settings_of_ours(GROUPS={"POLICIES": POLICIES})
+    turns = 0
+
+    async def count():
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    @websocket
+    async def view(socket):
+        await socket.accept()
+        counting = asyncio.create_task(count())
+        await socket.join("chat")
+        counting.cancel()
+
+    groups.publish("chat", "first")
+    position = write_position(
+        (await backend().since("chat", (0, 0), History(9))).position
+    )
+    for number in range(900):
+        groups.publish("chat", str(number))
+    urls(path("ws/", view))
+    peer = connect(f"/ws/?last_id=chat@{position}")
+    await peer.accepted()
+    assert [(await hear(peer))[2]["data"] for _ in range(900)] == [
+        str(number) for number in range(900)
+    ]
+    assert await peer.closed() == (1000, "")
+    assert turns >= 900 // 128
+
+
 async def test_coming_back(member):
     """A peer with an id gets what it has missed, and then what is published."""
     peer = await member("chat")

@@ -27,7 +27,7 @@ from django_asgi_ext.websockets.options import WebSocketOptions
 from django_asgi_ext.websockets.request import WebSocketRequest
 from django_asgi_ext.websockets.response import Headers, check_headers, is_token
 from django_asgi_ext.websockets.state import State, check_close
-from django_asgi_ext.websockets.transport import SEND_ERRORS, Transport
+from django_asgi_ext.websockets.transport import BREATHE_MASK, SEND_ERRORS, Transport
 
 if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
@@ -35,11 +35,6 @@ if TYPE_CHECKING:
     from django.contrib.sessions.backends.base import SessionBase
 
 logger = logging.getLogger("django_asgi_ext.websocket")
-
-# After how many messages other tasks run, less 1: a power of two, less 1. A server's
-# send() need not wait for anything, above all once the peer is gone: then nobody
-# else would run, nor the view ever learn of it.
-_BREATHE_MASK = 127
 
 
 class WebSocket(Membership, Habits):
@@ -297,7 +292,7 @@ class WebSocket(Membership, Habits):
         pulse = transport.pulse
         number = pulse.begun = pulse.begun + 1
         try:
-            if not number & _BREATHE_MASK:
+            if not number & BREATHE_MASK:
                 await asyncio.sleep(0)
             await transport.asgi_send(event)
         except SEND_ERRORS as error:

@@ -12,7 +12,7 @@ from django_asgi_ext.protocols import Event
 from django_asgi_ext.threads import Unit
 from django_asgi_ext.websockets.request import WebSocketRequest
 from django_asgi_ext.websockets.subscription import Subscription
-from django_asgi_ext.websockets.transport import SEND_ERRORS, Transport
+from django_asgi_ext.websockets.transport import BREATHE_MASK, SEND_ERRORS, Transport
 
 
 class Membership:
@@ -101,10 +101,13 @@ class Membership:
         transport = self._transport
         if not transport.is_open:
             transport.check_sending()
-        transport.pulse.begun += 1
+        pulse = transport.pulse
+        pulse.begun += 1
         try:
+            if not pulse.begun & BREATHE_MASK:
+                await asyncio.sleep(0)
             await transport.asgi_send(event)
         except SEND_ERRORS as error:
             raise await transport.failed() from error
         finally:
-            transport.pulse.done += 1
+            pulse.done += 1

@@ -26,6 +26,11 @@ from django_asgi_ext.websockets.state import State, after_sending
 # connection themselves.
 SEND_ERRORS = (OSError, RuntimeError)
 
+# After how many messages other tasks run, less 1: a power of two, less 1. A server's
+# send() need not wait for anything, above all once the peer is gone: then nobody
+# else would run, nor the view ever learn of it.
+BREATHE_MASK = 127
+
 # How long the close code is waited for when send() has failed, in seconds.
 _FIND_CODE_TIMEOUT = 1
 
