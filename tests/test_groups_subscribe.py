@@ -48,6 +48,31 @@ async def test_subscription_is_left_with_its_loop(connect):
     assert await peer.closed() == (1000, "")
 
 
+async def test_join_behind_the_loop(connect):
+    """A view that leaves the loop over a subscription may join the group at once."""
+
+    @websocket
+    async def view(socket):
+        await socket.send("there")
+        async for message in socket.subscribe("chat"):
+            await socket.send(message)
+            break
+        await socket.join("chat")
+        async for _ in socket:
+            await socket.send(str(sorted(socket.groups)))
+
+    peer = connect(view)
+    await peer.accepted()
+    assert await peer.hear() == "there"
+    groups.publish("chat", "one")
+    assert await peer.hear() == "one"
+    await peer.say("joined?")
+    assert await peer.hear() == "['chat']"
+    groups.publish("chat", "two")
+    assert await peer.hear() == "two"
+    await peer.leave()
+
+
 async def test_subscription_in_place_of_membership(connect):
     """A socket that subscribes to a group that it is in gets no message twice."""
 

@@ -13,12 +13,13 @@ class Feed:
     """
     What one view has not taken yet: it waits in an ``outbox`` as for a slow peer.
 
-    ``is_over`` is whether there will be no more.
+    ``is_over`` is whether there will be no more, ``is_dropped`` whether nobody takes
+    messages from here any more, so that drop() will be called.
     """
 
     def __init__(self, group: str, leave: Callable[[Feed], None]) -> None:
         self.group = group
-        self.is_over = False
+        self.is_over = self.is_dropped = False
         self._leave = leave
         self.outbox = new_outbox()
         self._arrival: asyncio.Future[None] | None = None

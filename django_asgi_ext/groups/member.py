@@ -62,7 +62,9 @@ class Member(Receiver):
         """
         check_name(group)
         place = self._places.get(group)
-        if place is not None:
+        if place is not None and place.feed is not None and place.feed.is_dropped:
+            self.leave(group)
+        elif place is not None:
             if info is not None:
                 await self._appear(place, request, info)
             return

@@ -236,6 +236,7 @@ class Feed(Protocol):
     """What a view takes the messages of a group from."""
 
     outbox: Outbox
+    is_dropped: bool
 
     def wake(self) -> None:
         """Note that there is a message."""

@@ -54,5 +54,7 @@ class Subscription:
     def __del__(self) -> None:
         feed = self._feed
         if feed is not None and not feed.is_over and not self._loop.is_closed():
+            # The view may join before the loop comes to it.
+            feed.is_dropped = True
             # A collector of garbage may run on any thread.
             self._loop.call_soon_threadsafe(feed.drop)
