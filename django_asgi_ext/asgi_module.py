@@ -38,7 +38,7 @@ def _source(module: str) -> str | None:
         spec = find_spec(module)
         loader = spec.loader if spec is not None else None
         return loader.get_source(module) if isinstance(loader, InspectLoader) else None
-    except (ImportError, ValueError, AttributeError):
+    except (ImportError, SyntaxError, ValueError, AttributeError):
         return None
 
 

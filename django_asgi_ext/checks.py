@@ -120,7 +120,7 @@ def check_deployment(**kwargs: Any) -> list[CheckMessage]:
 
 
 def _websocket_urls() -> list[WebSocketURL]:
-    return websocket_urls() if hasattr(settings, "ROOT_URLCONF") else []
+    return websocket_urls() if getattr(settings, "ROOT_URLCONF", None) else []
 
 
 def _is_installed(package: str) -> bool:

@@ -151,7 +151,8 @@ def asgi_application() -> str:
         module, _, name = path.rpartition(".")
         return f"{module}:{name}"
     module = (settings.WSGI_APPLICATION or "").rpartition(".")[0]
-    package = (module or settings.ROOT_URLCONF).rpartition(".")[0]
+    urlconf = getattr(settings, "ROOT_URLCONF", None) or ""
+    package = (module or urlconf).rpartition(".")[0]
     return f"{package}.asgi:application" if package else "asgi:application"
 
 

@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+from django.conf import settings
 from django.core.checks import run_checks
 from django.test import override_settings
 
@@ -63,7 +64,7 @@ def test_made_otherwise(code, project):
 
 
 @pytest.mark.parametrize(
-    "settings, application",
+    "changed, application",
     [
         ({"ASGI_APPLICATION": "a.b.c"}, "a.b:c"),
         ({"ASGI_APPLICATION": None}, "mysite.asgi:application"),
@@ -75,10 +76,10 @@ def test_made_otherwise(code, project):
         ({"WSGI_APPLICATION": None, "ROOT_URLCONF": "urls"}, "asgi:application"),
     ],
 )
-def test_asgi_application(settings, application):
+def test_asgi_application(changed, application):
     """The application is where settings say, or beside what they name."""
-    settings = {"WSGI_APPLICATION": "mysite.wsgi.application", **settings}
-    with override_settings(**settings):
+    changed = {"WSGI_APPLICATION": "mysite.wsgi.application", **changed}
+    with override_settings(**changed):
         assert conf.asgi_application() == application
 
 
@@ -89,3 +90,18 @@ def test_asgi_application(settings, application):
 def test_no_module(path):
     """Where there is no asgi.py there is nothing to warn of."""
     assert warned(ASGI_APPLICATION=path) == []
+
+
+def test_no_utf_8(project):
+    """A module in an encoding that it does not name is left to who imports it."""
+    project("# caf\xe9\n", encoding="latin-1")
+    assert warned() == []
+
+
+def test_no_urlconf():
+    """A project that has nothing to serve can be checked."""
+    with override_settings(WSGI_APPLICATION=None, ROOT_URLCONF=None):
+        assert conf.asgi_application() == "asgi:application"
+        del settings.ROOT_URLCONF
+        assert conf.asgi_application() == "asgi:application"
+        assert [each for each in run_checks() if each.id.startswith("asgi_ext")] == []

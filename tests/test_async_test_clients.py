@@ -222,3 +222,28 @@ def test_test_case(serve):
     serve(view)
     run(Case)
     assert in_a_thread(Group.objects.count) == 0
+
+
+@pytest.mark.skipif(django.VERSION < (3, 1), reason="Django 3.0 has no async views")
+async def test_view_fails_during_a_request(urls):
+    """A page that is requested meanwhile does not raise what a view raises."""
+    begin = asyncio.Event()
+
+    @websocket
+    async def view(socket):
+        await socket.send("ready")
+        begin.set()
+        await asyncio.sleep(0)
+        raise ValueError("boom")
+
+    async def page(request):
+        await begin.wait()
+        await asyncio.sleep(0.1)
+        return HttpResponse("page")
+
+    urls(path("", page), path("ws/", view))
+    client = AsyncClient()
+    with pytest.raises(ValueError, match=r"^boom$"):
+        async with client.websocket("/ws/") as socket:
+            assert (await client.get("/")).content == b"page"
+            assert await socket.recv() == "ready"

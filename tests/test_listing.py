@@ -146,6 +146,23 @@ def test_guards(urls, view, guards):
     assert url["guards"] == guards
 
 
+def test_decorator_with_an_empty_cell(urls):
+    """A decorator that knows a name which it has not set is listed as others are."""
+
+    def limited(view, rate=None):
+        if rate:
+            limit = rate
+
+        @functools.wraps(view)
+        def wrapper(request, **kwargs):
+            return view(request, **kwargs) if not rate else limit
+
+        return wrapper
+
+    (url,) = found(urls, path("ws/", limited(echo)))
+    assert url["guards"] == [limited.__qualname__.split(".")[0]]
+
+
 def test_decorator_of_the_function(urls):
     """What is inside of @websocket is no guard."""
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import inspect
 import warnings
 
 import pytest
@@ -168,3 +169,16 @@ async def test_sender_of_the_signal(connect, debug):
     finally:
         websocket_connected.disconnect(receiver, sender=WebSocket)
     assert sockets == ["<WebSocket /ws/ OPEN>"]
+
+
+async def test_libraries_take_it_for_a_coroutine(connect, debug):
+    """A call is a coroutine to whoever asks, and to whoever shows where it waits."""
+    seen = []
+
+    async def view(socket):
+        call = socket.send("hello")
+        seen.append((inspect.iscoroutine(call), call.__name__, call.cr_frame.f_lineno))
+        await call
+
+    assert await run(connect, view) == ["hello"]
+    assert seen == [(True, "send", WebSocket.send.__code__.co_firstlineno)]

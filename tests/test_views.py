@@ -1505,3 +1505,58 @@ async def test_receiver_may_use_the_database(connect, receivers):
     receivers(receiver)
     await assert_talks(connect(websocket(talk)))
     assert threads == [False, False]
+
+
+async def test_decorator_that_changes_the_arguments(connect):
+    """A decorator below @websocket may give the view other arguments than it gets."""
+
+    def with_number(view):
+        @functools.wraps(view)
+        async def wrapper(socket):
+            await view(socket, 5)
+
+        return wrapper
+
+    @websocket
+    @with_number
+    async def view(socket, number):
+        await socket.send(f"{number}")
+
+    peer = connect(view)
+    await peer.accepted()
+    assert await peer.hear() == "5"
+    await peer.closed()
+
+
+async def test_decorator_of_a_method_that_changes_the_arguments(connect):
+    """A decorator may give receive() more than the message."""
+
+    def with_length(method):
+        @functools.wraps(method)
+        async def wrapper(self, message):
+            await method(self, message, len(message))
+
+        return wrapper
+
+    class Lengths(WebSocketView):
+        @with_length
+        async def receive(self, message, length):
+            await self.socket.send(f"{message} {length}")
+
+    peer = connect(Lengths.as_view())
+    await peer.accepted()
+    await peer.say("hello")
+    assert await peer.hear() == "hello 5"
+    await peer.leave()
+
+
+def test_property_that_fails():
+    """A property of a class that fails says why."""
+
+    class View(WebSocketView):
+        @property
+        def room(self):
+            return self.kwagrs["room"]
+
+    with pytest.raises(AttributeError, match="kwagrs"):
+        View().room  # noqa: B018

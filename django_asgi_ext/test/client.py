@@ -11,6 +11,7 @@ from django.test import client as django_client
 
 from django_asgi_ext.handler import ASGIHandler
 from django_asgi_ext.protocols import ASGIApplication
+from django_asgi_ext.test import peer
 from django_asgi_ext.test.handshake import make_scope
 from django_asgi_ext.test.sockets import AsyncClientWebSocket
 from django_asgi_ext.test.sync_sockets import ClientWebSocket
@@ -42,6 +43,11 @@ class _WebSockets:
         super().__init__(*args, **kwargs)
         if application is not None:
             self.application = application
+
+    def store_exc_info(self, **kwargs: Any) -> None:
+        """Note a failure of a request; that of a WebSocket is its socket's."""
+        if peer.current() is None:
+            super().store_exc_info(**kwargs)  # type: ignore[misc]
 
     @cached_property
     def application(self) -> ASGIApplication:

@@ -17,6 +17,12 @@ from django_asgi_ext.test.transcript import Transcript
 # Whose application runs: in its tasks, and in its calls on other threads.
 _current: ContextVar[Peer | None] = ContextVar("django_asgi_ext_test", default=None)
 
+
+def current() -> Peer | None:
+    """Return the peer whose application runs here, None if there is none."""
+    return _current.get()
+
+
 # What follows on the last event of an application (RFC 6455, section 7.1.5).
 _OVER: Event = {"type": "websocket.close", "code": 1006}
 

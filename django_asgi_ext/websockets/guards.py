@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import takewhile
 from typing import Any
 
@@ -71,4 +72,9 @@ def _closure(function: Any) -> dict[str, Any]:
     code = getattr(function, "__code__", None)
     cells = getattr(function, "__closure__", None) or ()
     names = code.co_freevars if code is not None else ()
-    return {name: cell.cell_contents for name, cell in zip(names, cells, strict=True)}
+    found = {}
+    for name, cell in zip(names, cells, strict=True):
+        # One that is empty yet has no contents.
+        with suppress(ValueError):
+            found[name] = cell.cell_contents
+    return found

@@ -66,7 +66,9 @@ def _why_not_async(view: Any) -> str:
 
 def _takes_socket(view: Any) -> bool:
     try:
-        parameters = inspect.signature(view).parameters.values()
+        # As it is called: a decorator may give what is below it other arguments.
+        signature = inspect.signature(view, follow_wrapped=False)
+        parameters = signature.parameters.values()
     except (TypeError, ValueError):
         # Not every callable has a signature that can be looked at.
         return True
@@ -92,7 +94,7 @@ def check_method(view_class: type, name: str, arguments: Sequence[str]) -> None:
     if not inspect.isfunction(inspect.getattr_static(view_class, name)):
         return
     try:
-        inspect.signature(method).bind(None, *arguments)
+        inspect.signature(method, follow_wrapped=False).bind(None, *arguments)
     except TypeError:
         signature = ", ".join(("self", *arguments))
         raise TypeError(

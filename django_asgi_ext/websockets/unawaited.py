@@ -11,7 +11,8 @@ import functools
 import logging
 import sys
 from collections.abc import Callable, Coroutine, Generator
-from typing import Any, NoReturn
+from types import CoroutineType
+from typing import Any
 
 from asgiref.sync import markcoroutinefunction
 
@@ -24,6 +25,9 @@ logger = logging.getLogger("django_asgi_ext.websocket")
 class NotAwaited(Coroutine[Any, Any, Any]):
     """What a method of a WebSocket returns, for whoever takes it for the result."""
 
+    # For inspect.iscoroutine(), which libraries ask: no class can derive from it.
+    __class__ = property(lambda self: CoroutineType)
+
     def __init__(
         self, coroutine: Coroutine[Any, Any, Any], call: str, tell: Callable[[], None]
     ) -> None:
@@ -34,7 +38,10 @@ class NotAwaited(Coroutine[Any, Any, Any]):
     def __repr__(self) -> str:
         return f"<{self._call} not awaited>"
 
-    def __getattr__(self, name: str) -> NoReturn:
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("cr_") or name in ("__name__", "__qualname__"):
+            # For whoever shows where a task waits.
+            return getattr(self._coroutine, name)
         # Said here, where the view fails. It may last as long as the traceback.
         self._tell = self._tell and _tell_nothing
         raise AttributeError(

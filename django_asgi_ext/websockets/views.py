@@ -6,7 +6,7 @@ import functools
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any, Concatenate, NoReturn, ParamSpec, cast, overload
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, cast, overload
 
 from django.core.exceptions import ImproperlyConfigured
 from django.http import Http404, HttpRequest, HttpResponse
@@ -135,7 +135,8 @@ def _make_view(
 def _check_fields(view: Any, options: WebSocketOptions) -> None:
     """Raise TypeError if a name of a group has a field that is no argument."""
     try:
-        parameters = inspect.signature(view).parameters.values()
+        signature = inspect.signature(view, follow_wrapped=False)
+        parameters = signature.parameters.values()
     except (TypeError, ValueError):
         # Not every callable has a signature that can be looked at.
         return
@@ -268,7 +269,10 @@ class WebSocketView(View):
     if not TYPE_CHECKING:
         as_asgi = mistakes.NoASGI()
 
-        def __getattr__(self, name: str) -> NoReturn:
+        def __getattr__(self, name: str) -> Any:
+            if hasattr(type(self), name):
+                # A property has failed, and says best itself why.
+                return object.__getattribute__(self, name)
             text = f"'{type(self).__name__}' object has no attribute '{name}'"
             if hasattr(WebSocket, name):
                 text += f". The socket has: self.socket.{name}."

@@ -237,8 +237,8 @@ export class ReconnectingWebSocket extends EventTarget {
   }
 
   #connect() {
-    clearTimeout(this.#timer);
     if (this.#native || this.#state > OPEN || this.#isAsleep || this.#isOffline()) return;
+    clearTimeout(this.#timer);
     const native = new WebSocket(this.#resumingURL(), this.#protocols);
     native.binaryType = "arraybuffer";
     native.onopen = () => this.#open();
@@ -307,6 +307,7 @@ export class ReconnectingWebSocket extends EventTarget {
 
   /** Leave all of the delay to chance, so that not all come back at once. */
   #connectWithin(delay) {
+    if (this.#native) return; // Whoever was told of the close has begun already.
     clearTimeout(this.#timer);
     if (this.#isAsleep || this.#isOffline()) return;
     this.#timer = setTimeout(() => this.#connect(), this.#options.random() * delay);

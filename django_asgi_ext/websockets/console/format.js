@@ -48,6 +48,9 @@ function isStructure(text) {
 // How much of a structure is kept on one line, in characters.
 const LINE = 60;
 
+// Deeper than that a message would take many times its size, and nobody could read it.
+const MAX_INDENT = 20;
+
 const JSON_TOKEN = /"[^"\\]*(?:\\.[^"\\]*)*"|[[\]{}:,]|[^\s[\]{}:,"]+/g;
 
 // Lay out valid JSON: a list of [class, text]. Literals stay as they are in the
@@ -65,7 +68,8 @@ function layOut(json) {
     if (index > closing && short.has(index)) closing = short.get(index);
     const isInLine = index <= closing;
     const isEmpty = "[{".includes(token) && "]}".includes(next);
-    const newLine = () => (isInLine || isEmpty ? "" : `\n${"  ".repeat(depth)}`);
+    const indent = () => "  ".repeat(Math.min(depth, MAX_INDENT));
+    const newLine = () => (isInLine || isEmpty ? "" : `\n${indent()}`);
     if (token === "{" || token === "[") {
       depth++;
       plain += token + newLine();

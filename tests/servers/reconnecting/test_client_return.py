@@ -254,6 +254,20 @@ def test_connect_timeout(page):
     assert page.run(script) == [1006, "connect timeout", 0, True]
 
 
+@pytest.mark.parametrize("event", ["pageshow", "online"])
+def test_connect_timeout_while_the_page_comes(page, event):
+    """What happens to the page meanwhile does not take the time limit away."""
+    script = """
+    const [event] = arguments;
+    const socket = await connect("/ws/hanging/", { connectTimeout: 50 });
+    socket.addEventListener("close", () => socket.reconnect(), { once: true });
+    dispatchEvent(new Event(event));
+    const { reason } = await nth(socket, "close", 2);
+    return reason;
+    """
+    assert page.run(script, event) == "connect timeout"
+
+
 def test_connect_timeout_of_an_open_one(page):
     """A handshake that was answered in time has no time limit any more."""
     script = """
