@@ -95,6 +95,22 @@ async def test_subscribe_again_at_once(shared_redis, processes, group):
         two.backend.unsubscribe(group)
 
 
+async def test_leave_again_at_once(shared_redis, processes, group):
+    """Who leaves, joins and leaves at once does not break the connection."""
+    one, two = processes(shared_redis)
+    await two.backend.subscribe(f"{group}.stays")
+    since = two.backend._link.connected_at
+    for _ in range(20):
+        joining = asyncio.ensure_future(two.backend.subscribe(group))
+        await asyncio.sleep(0)
+        two.backend.unsubscribe(group)
+        await joining
+    await two.backend.subscribe(group)
+    await one.publish(group, "message")
+    assert await two.until(1) == ["message"]
+    assert two.backend._link.connected_at == since
+
+
 async def test_many_groups(shared_redis, processes, group):
     """A process has members of more groups than go into one command."""
     one, two = processes(shared_redis)

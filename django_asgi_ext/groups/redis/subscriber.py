@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol
 
@@ -52,7 +53,8 @@ class Line:
         self._message = f"{prefix}message"
         self._subscribed = f"{prefix}subscribe"
         self._unsubscribed = f"{prefix}unsubscribe"
-        self._asked_for = set[str]()
+        # How often the end of each channel is still to be confirmed.
+        self._asked_for = Counter[str]()
         # The channels of one command must lie in one slot.
         self._chunk = 1 if is_sharded else _CHUNK
 
@@ -106,7 +108,9 @@ class Line:
         if channel not in self._asked_for:
             # It has moved to another node.
             raise ConnectionError(f"The channel {channel} is not here any more")
-        self._asked_for.discard(channel)
+        self._asked_for[channel] -= 1
+        if not self._asked_for[channel]:
+            del self._asked_for[channel]
 
 
 class Shards:
