@@ -2,9 +2,12 @@
 
 import asyncio
 import time
+from importlib.util import find_spec
 
 import pytest
+from browser import require
 from redis_processes import ADA, GRACE, KEPT, TIMEOUT, eventually, said
+from redis_server import free_port
 
 from django_asgi_ext import GroupsUnavailable, group_gap
 from django_asgi_ext.groups.message import encode, write_position
@@ -176,6 +179,22 @@ async def test_publish_while_away(own_redis, processes, is_async):
     await publish("chat", None)
     with pytest.raises(GroupsUnavailable, match="Redis is away: "):
         await publish("kept.a", KEPT)
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+async def test_cluster_is_away(processes, caplog, is_async):
+    """A cluster none of whose nodes answers is away, as any other Redis."""
+    require(find_spec("redis"), "redis: pip install redis")
+    url = f"redis://127.0.0.1:{free_port()}"
+    process = processes(url, 1, cluster=True)
+    with pytest.raises(GroupsUnavailable, match="Redis is away: "):
+        if is_async:
+            await process.publish("kept.a", "message", KEPT)
+        else:
+            process.backend.publish("kept.a", encode("message"), KEPT)
+    await process.backend.subscribe("chat")
+    assert {record.levelname for record in caplog.records} == {"ERROR"}
+    assert [r.exc_info for r in caplog.records] == [None]
 
 
 @pytest.mark.parametrize("is_async", [True, False])

@@ -41,6 +41,9 @@ except ImportError as error:
 # How long Redis may take to answer, in seconds.
 TIMEOUT = 2.0
 
+# What redis-py raises if nobody answers; that of a cluster is no RedisError.
+_NO_ANSWER = (redis.RedisError, redis.exceptions.RedisClusterException, OSError)
+
 # How many commands may be under way on one event loop.
 MOST_COMMANDS = 32
 
@@ -95,7 +98,7 @@ class Clients:
             raise self._away(error) from error
         except redis.ResponseError as error:
             raise Refused(f"Redis refuses: {error}") from error
-        except (redis.RedisError, OSError) as error:
+        except _NO_ANSWER as error:
             raise self._away(error) from error
         else:
             if not is_probe:
