@@ -88,6 +88,26 @@ async def test_since_what_cannot_be(shared_redis, processes, group, position):
     assert missed.position == message.position
 
 
+async def test_history_is_refused(shared_redis, processes, group, caplog):
+    """What comes while Redis refuses the history is delivered, and what comes later."""
+    from django_asgi_ext.groups.redis.flow import Flow
+    from django_asgi_ext.groups.redis.log import RedisLog
+
+    delivered = []
+    clients = processes(shared_redis, 1).backend._clients
+    flow = Flow(group, lambda _, m: delivered.append(m.value), RedisLog(clients, KEPT))
+    await flow.begin()
+    flow.hold()
+    flow.take(encode("meanwhile"))
+    # No history can be there.
+    key = f"asgi_ext:0:{{{group}}}:log"
+    await asyncio.to_thread(shared_redis.ask, "SET", key, "other")
+    assert not await flow.catch_up()
+    flow.take(encode("later"))
+    assert delivered == ["meanwhile", "later"]
+    assert caplog.messages[0].startswith(f"The history of the group {group} is lost: ")
+
+
 async def test_since_nothing(shared_redis, processes, group):
     """A group without messages has a position from which a peer can go on."""
     process = processes(shared_redis, 1)

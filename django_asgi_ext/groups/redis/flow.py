@@ -73,18 +73,7 @@ class Flow:
 
         Return whether that is all that was missed. Raise GroupsUnavailable.
         """
-        is_complete = True
-        if self._log is not None:
-            try:
-                missed = await self._log.since(self.group, self._position or _START)
-            except Refused as error:
-                self._refuse(error)
-                return False
-            is_complete = missed.is_complete
-            if not is_complete:
-                self._skip_to(missed.position)
-            for message in missed.messages:
-                self._take(message)
+        is_complete = self._log is None or await self._read(self._log)
         held, self._held = self._held, None
         for message in held or ():
             self._take(message)
@@ -96,6 +85,18 @@ class Flow:
             self._held.append(message)
         else:
             self._take(message)
+
+    async def _read(self, log: RedisLog) -> bool:
+        try:
+            missed = await log.since(self.group, self._position or _START)
+        except Refused as error:
+            self._refuse(error)
+            return False
+        if not missed.is_complete:
+            self._skip_to(missed.position)
+        for message in missed.messages:
+            self._take(message)
+        return missed.is_complete
 
     def _take(self, message: Message) -> None:
         position = message.position
