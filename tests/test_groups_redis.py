@@ -63,6 +63,23 @@ async def test_several_event_loops(shared_redis, processes, group):
     assert await two.until(3) == [0, 1, 2]
 
 
+async def test_event_loop_ends_meanwhile(shared_redis, processes, group):
+    """A loop that ends on another thread does not disturb a new one that publishes."""
+    one, two = processes(shared_redis)
+    await two.backend.subscribe(group)
+    clients = one.backend._clients._by_loop
+
+    class Ended:
+        def is_closed(self):
+            clients.pop(self)
+            return True
+
+    clients.update({Ended(): None, Ended(): None})
+    await one.publish(group, "message")
+    assert await two.until(1) == ["message"]
+    assert list(clients) == [asyncio.get_running_loop()]
+
+
 async def test_subscribes_to_its_groups_only(shared_redis, processes, group):
     """A process subscribes to the groups that it has members of."""
     process = processes(shared_redis, 1)

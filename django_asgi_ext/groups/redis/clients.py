@@ -144,8 +144,10 @@ class Clients:
         if client is None:
             client = _LoopClient(self.new_client())
             with self._lock:
-                for other in [one for one in self._by_loop if one.is_closed()]:
-                    del self._by_loop[other]
+                # A loop that ends on another thread takes itself out meanwhile.
+                for other in list(self._by_loop):
+                    if other.is_closed():
+                        self._by_loop.pop(other, None)
                 self._by_loop[loop] = client
             await client.watch(loop, self._by_loop)
         return client
