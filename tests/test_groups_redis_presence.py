@@ -8,6 +8,10 @@ from django_asgi_ext.groups.message import PRESENCE
 
 pytest_plugins = ["redis_fixtures"]
 
+# It has no replica.
+NO_WRITES = "CONFIG", "SET", "min-replicas-to-write", "1"
+WRITES = "CONFIG", "SET", "min-replicas-to-write", "0"
+
 
 async def test_join_once(shared_redis, processes, group):
     """A user who is there in two processes joins once and leaves once."""
@@ -42,6 +46,48 @@ async def test_info_changes(shared_redis, processes, group):
         GRACE,
     ]
     assert [value["member"] for value in await two.until(2)] == [ADA, GRACE]
+
+
+async def test_refused(own_redis, processes, monkeypatch, caplog):
+    """Who comes or goes while Redis takes no writes is told of once it does."""
+    from django_asgi_ext.groups.redis import attendance
+
+    monkeypatch.setattr(attendance, "BEAT_INTERVAL", 0.2)
+    one, two = processes(own_redis)
+    await two.backend.subscribe("chat")
+    await one.backend.enter("chat", "1", "tab1", ADA)
+    await one.backend.enter("chat", "2", "tab2", GRACE)
+    await asyncio.to_thread(own_redis.ask, *NO_WRITES)
+    one.backend.exit("chat", "1", "tab1")
+    await one.backend.enter("chat", "3", "tab3", {"id": 3})
+
+    async def is_refused():
+        return len(caplog.messages) == 2
+
+    await eventually(is_refused)
+    assert await two.backend.amembers("chat") == [ADA, GRACE]
+    await asyncio.to_thread(own_redis.ask, *WRITES)
+    heard = said(await two.until(4))[2:]
+    assert sorted(heard) == [("join", {"id": 3}), ("leave", ADA)]
+    assert await two.backend.amembers("chat") == [GRACE, {"id": 3}]
+    assert len(caplog.messages) == 2
+    assert one.backend._attendance._refused == {}
+
+
+async def test_refused_for_ever(shared_redis, processes, group, monkeypatch, caplog):
+    """A process does not try for ever to tell that somebody has left."""
+    quicker(monkeypatch)
+    process = processes(shared_redis, 1)
+    await process.backend.enter(group, "1", "tab1", ADA)
+    # No member can be there.
+    key = f"asgi_ext:0:{{{group}}}:about"
+    await asyncio.to_thread(shared_redis.ask, "SET", key, "other")
+    process.backend.exit(group, "1", "tab1")
+
+    async def is_forgotten():
+        return caplog.messages and not process.backend._attendance._refused
+
+    await eventually(is_forgotten)
 
 
 async def test_lost_process(shared_redis, processes, group, monkeypatch):

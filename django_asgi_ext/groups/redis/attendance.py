@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
@@ -76,6 +77,8 @@ class Attendance:
         self._entries: dict[str, dict[str, Entry]] = {}
         # What Redis does not know yet, and who waits for it.
         self._untold: dict[Name, list[Future[None]]] = {}
+        # What Redis has refused to know, and when it did first.
+        self._refused: dict[Name, float] = {}
         self._wake = asyncio.Event()
 
     def name(self, group: str, key: str, token: str) -> Name:
@@ -169,13 +172,32 @@ class Attendance:
         try:
             await self._clients.arun(script, self.keys(group), *arguments)
         except Refused as error:
-            logger.error("The members of the group %s are not known: %s", group, error)
+            self._note_refusal(name, error)
         except GroupsUnavailable:
             return False
+        else:
+            self._refused.pop(name, None)
         _let_go(waiters)
         if self._entry(name) is entry:
             del self._untold[name]
         return True
+
+    def _note_refusal(self, name: Name, error: Refused) -> None:
+        if name not in self._refused:
+            self._refused[name] = time.monotonic()
+            logger.error(
+                "The members of the group %s are not known: %s", name[0], error
+            )
+
+    def _try_again(self) -> None:
+        """Tell anew what was refused, but not for ever that somebody has left."""
+        # After that time they are taken out without it.
+        oldest = time.monotonic() - LIFE
+        for name, since in list(self._refused.items()):
+            if self._entry(name) is None and since < oldest:
+                del self._refused[name]
+            else:
+                self._untold.setdefault(name, [])
 
     def _entry(self, name: Name) -> Entry | None:
         group, field = name
@@ -185,6 +207,7 @@ class Attendance:
         while True:
             await asyncio.sleep(BEAT_INTERVAL)
             await self._beat_all()
+            self._try_again()
             self._wake.set()
 
     async def _beat_all(self, with_all: bool = False) -> None:
