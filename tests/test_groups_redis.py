@@ -1,7 +1,9 @@
 """Groups of several processes, over a real Redis."""
 
 import asyncio
+import gc
 import os
+import resource
 import subprocess
 import sys
 
@@ -148,6 +150,26 @@ async def test_garbage_in_a_channel(shared_redis, processes, group, caplog):
     await one.publish(group, "message")
     assert await two.until(1) == ["message"]
     assert f"Something in the channel {channel} is no message." in caplog.messages
+
+
+# Python says so of the event loop that it has not finished making.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+async def test_no_file_descriptor_is_left(shared_redis, processes, group):
+    """Who cannot join for want of a file descriptor is told so, and may try again."""
+    one, two = processes(shared_redis)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+        with pytest.raises(RuntimeError, match="The thread of groups cannot begin"):
+            await two.backend.subscribe(group)
+        two.backend.exit(group, "1", "tab")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    await two.backend.subscribe(group)
+    await one.publish(group, "message")
+    assert await two.until(1) == ["message"]
+    # It is said here, and not in the next test.
+    gc.collect()
 
 
 async def test_prefix(shared_redis, processes, group):

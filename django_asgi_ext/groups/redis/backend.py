@@ -112,8 +112,10 @@ class RedisBackend(Backend):
             if flow is None:
                 history = policy_of(group).history
                 log = None if history is None else RedisLog(self._clients, history)
-                flow = self._flows[group] = Flow(group, self.deliver, log)
+                flow = Flow(group, self.deliver, log)
                 self._thread.post(self._link.add, flow)
+                # If that has failed, the next one tries again.
+                self._flows[group] = flow
         if not flow.settled.done():
             await asyncio.shield(asyncio.wrap_future(flow.settled))
 
@@ -142,8 +144,10 @@ class RedisBackend(Backend):
 
     def exit(self, group: str, key: str, token: str) -> None:
         """Note that a member has left."""
-        name = self._attendance.name(group, key, token)
-        self._thread.post(self._attendance.exit, name)
+        # Else nobody has entered.
+        if self._thread.is_running:
+            name = self._attendance.name(group, key, token)
+            self._thread.post(self._attendance.exit, name)
 
     def members(self, group: str) -> list[Info]:
         """

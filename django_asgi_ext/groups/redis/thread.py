@@ -28,7 +28,7 @@ class LoopThread:
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[Any] | None = None
-        self._has_begun = threading.Event()
+        self._failure: OSError | None = None
 
     @property
     def is_running(self) -> bool:
@@ -36,7 +36,11 @@ class LoopThread:
         return self._thread is not None
 
     def post(self, callback: Callable[..., object], *arguments: Any) -> None:
-        """Call something there, in the order in which it was posted."""
+        """
+        Call something there, in the order in which it was posted.
+
+        Raise RuntimeError if the thread cannot begin.
+        """
         if self._thread is None:
             self._begin()
         try:
@@ -62,24 +66,41 @@ class LoopThread:
     def _begin(self) -> None:
         with self._lock:
             if self._thread is None:
-                self._has_begun.clear()
+                # Or has failed to. One that was stopped may not have ended yet.
+                has_begun = threading.Event()
+                self._loop = self._failure = None
                 thread = threading.Thread(
-                    target=self._run, name="django_asgi_ext.groups", daemon=True
+                    target=self._run,
+                    args=[has_begun],
+                    name="django_asgi_ext.groups",
+                    daemon=True,
                 )
                 thread.start()
-                self._has_begun.wait()
+                has_begun.wait()
+                if self._loop is None:
+                    raise RuntimeError(
+                        "The thread of groups cannot begin."
+                    ) from self._failure
                 self._thread = thread
 
-    def _run(self) -> None:
+    def _run(self, has_begun: threading.Event) -> None:
         try:
-            asyncio.run(self._watch())
+            with asyncio.Runner() as runner:
+                runner.run(self._watch(has_begun))
         except asyncio.CancelledError:
             return
+        except OSError as error:
+            if has_begun.is_set():
+                raise
+            # No file descriptor is left.
+            self._failure = error
+        finally:
+            has_begun.set()
 
-    async def _watch(self) -> None:
+    async def _watch(self, has_begun: threading.Event) -> None:
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
-        self._has_begun.set()
+        has_begun.set()
         while True:
             try:
                 await self._main()
