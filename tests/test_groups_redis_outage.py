@@ -1,6 +1,7 @@
 """Groups of several processes while their Redis is away."""
 
 import asyncio
+import socket
 import time
 from importlib.util import find_spec
 
@@ -214,6 +215,29 @@ async def test_redis_hangs(own_redis, processes, is_async):
     assert time.monotonic() - start < 8
     own_redis.thaw()
     await process.publish_when_back("kept.a", "after", KEPT)
+
+
+async def test_cluster_hangs(processes, monkeypatch):
+    """Threads wait for a cluster that does not answer together, and a loop never."""
+    require(find_spec("redis"), "redis: pip install redis")
+    from django_asgi_ext.groups.redis import clients
+
+    monkeypatch.setattr(clients, "TIMEOUT", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"redis://127.0.0.1:{listener.getsockname()[1]}"
+        process = processes(url, 1, cluster=True)
+        start = time.monotonic()
+        calls = [
+            asyncio.to_thread(
+                process.backend.publish, "kept.a", encode("message"), KEPT
+            )
+            for _ in range(6)
+        ]
+        errors = await asyncio.gather(
+            *calls, process.publish("kept.a", "message", KEPT), return_exceptions=True
+        )
+        assert {type(error) for error in errors} == {GroupsUnavailable}
+        assert time.monotonic() - start < 4.5
 
 
 async def test_silent_connection(own_redis, processes, monkeypatch, gaps):

@@ -64,6 +64,8 @@ class Clients:
         self.location = location
         self.outage = outage
         self._lock = Lock()
+        # Held while Redis may have to be waited for, as the other never is.
+        self._making = Lock()
         self._sync: Any = None
         self._by_loop: dict[asyncio.AbstractEventLoop, _LoopClient] = {}
 
@@ -133,10 +135,17 @@ class Clients:
                 loop.call_soon_threadsafe(client.close_soon)
 
     def _sync_client(self) -> Any:
-        with self._lock:
-            if self._sync is None:
-                self._sync = _make(self.location, is_async=False)
-            return self._sync
+        client = self._sync
+        if client is None:
+            with self._making:
+                # Who has waited for one that failed does not try at once.
+                self.outage.check()
+                client = self._sync
+                if client is None:
+                    # A cluster is asked for its nodes; nothing else has answered.
+                    with self.guard(is_probe=True):
+                        client = self._sync = _make(self.location, is_async=False)
+        return client
 
     async def _loop_client(self) -> _LoopClient:
         loop = asyncio.get_running_loop()
