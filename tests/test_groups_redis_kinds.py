@@ -1,16 +1,31 @@
 """Groups over a Redis with a password or TLS, a cluster, and sentinels."""
 
 import asyncio
+import gc
 import shutil
 import subprocess
 import time
 from contextlib import ExitStack, contextmanager
 
+import pytest
 from browser import require
 from redis_processes import ADA, KEPT, eventually, said
 from redis_server import PATIENCE, free_port, run_redis
 
 pytest_plugins = ["redis_fixtures"]
+
+# Of the nodes of a cluster that go, redis-py leaves connections to the collector.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture(autouse=True)
+def collected():
+    """Let the collector run where what it says is not minded."""
+    yield
+    gc.collect()
 
 
 async def check(processes, location, **options):
