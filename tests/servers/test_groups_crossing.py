@@ -25,6 +25,9 @@ HERE = Path(__file__).parent
 # How many sockets there are in each process, and how many of them talk.
 SOCKETS, TALKERS = 100, 3
 
+# What is published until all have joined.
+BEGIN = "begin"
+
 # How long anything may take, in seconds, on a machine with other things to do.
 TIMEOUT = 40
 
@@ -67,6 +70,8 @@ class Member:
         self._comes_back_to = comes_back_to
         self._last_id = None
         self._answers = asyncio.Queue()
+        self.connected = asyncio.Event()
+        # Set when it hears what is published, a moment later.
         self.joined = asyncio.Event()
 
     async def stay(self):
@@ -76,7 +81,7 @@ class Member:
             if self._last_id is not None:
                 url += f"?last_id={self._last_id}"
             async with connect(url) as self._websocket:
-                self.joined.set()
+                self.connected.set()
                 with suppress(ConnectionClosed):
                     async for message in self._websocket:
                         self._take(message)
@@ -92,7 +97,13 @@ class Member:
         elif message.startswith("{"):
             value = json.loads(message)
             self._last_id = value["@id"]
-            self.heard.append(value["data"])
+            self._hear(value["data"])
+        else:
+            self._hear(message)
+
+    def _hear(self, message):
+        if message == BEGIN:
+            self.joined.set()
         else:
             self.heard.append(message)
 
@@ -130,7 +141,11 @@ async def join():
             tasks.extend(asyncio.create_task(member.stay()) for member in members)
             async with asyncio.timeout(TIMEOUT):
                 for member in members:
-                    await member.joined.wait()
+                    await member.connected.wait()
+                while not all(member.joined.is_set() for member in members):
+                    assert await members[0].say(BEGIN)
+                    await asyncio.sleep(0.02)
+            members[0].accepted.clear()
             return members
 
         yield make
