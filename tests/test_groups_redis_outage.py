@@ -343,3 +343,22 @@ async def test_given_up_by_mistake(shared_redis, processes, group, monkeypatch):
         ("leave", GRACE),
         ("join", GRACE),
     ]
+
+
+@pytest.mark.parametrize("steps", (1, 2, 3))
+async def test_close_is_cut_off(own_redis, processes, steps):
+    """Connections are closed also if the task that closes them is cancelled."""
+    from django_asgi_ext.groups.redis.clients import close_client
+
+    client = processes(own_redis, 1).backend._clients.new_client()
+    await asyncio.gather(*(client.ping() for _ in range(3)))
+    closing = asyncio.create_task(close_client(client))
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    closing.cancel()
+    await asyncio.gather(closing, return_exceptions=True)
+
+    async def only_who_asks_is_there():
+        return len(own_redis.ask("CLIENT", "LIST").splitlines()) == 1
+
+    await eventually(only_who_asks_is_there)

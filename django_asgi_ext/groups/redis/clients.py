@@ -7,7 +7,7 @@ This file alone knows the package redis.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from threading import Lock
@@ -196,12 +196,37 @@ class _LoopClient:
 
 
 async def close_client(client: Any) -> None:
-    """Close a client of an event loop, and those of the sentinels that it has."""
-    await client.aclose()
+    """Close a client of an event loop, and those that it has of its own."""
     pool = getattr(client, "connection_pool", None)
     manager = getattr(pool, "sentinel_manager", None)
-    for sentinel in getattr(manager, "sentinels", ()):
-        await sentinel.aclose()
+    sentinels = getattr(manager, "sentinels", ())
+    # A cluster that is closed twice does nothing the second time.
+    nodes = client.get_nodes() if isinstance(client, AsyncRedisCluster) else ()
+    await finish(
+        *(node.disconnect for node in nodes),
+        client.aclose,
+        *(sentinel.aclose for sentinel in sentinels),
+    )
+
+
+async def finish(*closing: Callable[[], Awaitable[object]]) -> None:
+    """
+    Call all of them, one after the other, whatever becomes of one.
+
+    If the task is cancelled meanwhile, the one that it cuts off is called once more,
+    and CancelledError is raised after the last.
+    """
+    cancelled: asyncio.CancelledError | None = None
+    for close in closing:
+        try:
+            with suppress(*_NO_ANSWER):
+                await close()
+        except asyncio.CancelledError as error:
+            cancelled = error
+            with suppress(*_NO_ANSWER):
+                await close()
+    if cancelled is not None:
+        raise cancelled
 
 
 def check_arguments(location: Location) -> None:

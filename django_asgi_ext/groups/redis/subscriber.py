@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import Any, Protocol
 
-from django_asgi_ext.exceptions import GroupsUnavailable
-from django_asgi_ext.groups.redis.clients import Clients, close_client
+from django_asgi_ext.groups.redis.clients import Clients, close_client, finish
 
 # What comes: MESSAGE with its data, or SUBSCRIBED when a channel is subscribed to.
 MESSAGE, SUBSCRIBED = "message", "subscribed"
@@ -83,8 +83,7 @@ class Line:
 
     async def close(self) -> None:
         """Let go of the connection."""
-        await self._pubsub.aclose()
-        await close_client(self._client)
+        await finish(self._pubsub.aclose, partial(close_client, self._client))
 
     async def _next(self) -> dict[str, Any]:
         event = await self._pubsub.get_message(timeout=SILENCE)
@@ -151,12 +150,13 @@ class Shards:
 
     async def close(self) -> None:
         """Let go of the connections."""
+        lines = [line.close for line in self._lines.values()]
+        await finish(self._stop, *lines, partial(close_client, self._cluster))
+
+    async def _stop(self) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for line in self._lines.values():
-            await line.close()
-        await self._cluster.aclose()
 
     def _begin(self, line: Line) -> None:
         if self._receive is not None:
@@ -190,7 +190,7 @@ async def connect(clients: Clients) -> Subscriber:
     try:
         with clients.guard(is_probe=True):
             await client.initialize()
-    except GroupsUnavailable:
-        await client.aclose()
+    except BaseException:
+        await close_client(client)
         raise
     return Shards(clients, client)
