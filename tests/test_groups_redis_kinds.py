@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import itertools
 import shutil
 import subprocess
 import time
@@ -136,6 +137,43 @@ async def test_cluster(processes):
             return {group for group, _ in two.delivered} >= groups
 
         await eventually(all_arrive)
+
+
+def move_slot(nodes, channel):
+    """Move the slot of a channel to another node, with all that is in it."""
+    [home] = [node for node in nodes if node.ask("PUBSUB", "SHARDCHANNELS", channel)]
+    target = nodes[(nodes.index(home) + 1) % len(nodes)]
+    slot = home.ask("CLUSTER", "KEYSLOT", channel)
+    target.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", home.ask("CLUSTER", "MYID"))
+    home.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", target.ask("CLUSTER", "MYID"))
+    for key in home.ask("CLUSTER", "GETKEYSINSLOT", slot, 100):
+        home.ask("MIGRATE", "127.0.0.1", target.port, key, 0, PATIENCE * 1000)
+    for node in (target, home):
+        node.ask("CLUSTER", "SETSLOT", slot, "NODE", target.ask("CLUSTER", "MYID"))
+
+
+@pytest.mark.parametrize("group", ["chat", "kept.chat"])
+async def test_slot_moves(processes, group):
+    """A group whose slot has moved to another node is found there by all."""
+    history = KEPT if group == "kept.chat" else None
+    with run_cluster() as nodes:
+        one, two = processes([node.url for node in nodes], cluster=True)
+        await two.backend.subscribe(group)
+        await one.publish(group, 0, history)
+        await two.until(1)
+        await asyncio.to_thread(move_slot, nodes, one.backend._location.channel(group))
+        published = itertools.count(1)
+
+        async def one_arrives():
+            number = next(published)
+            await one.publish_when_back(group, number, history)
+            return number in [message.value for _, message in two.delivered]
+
+        await eventually(one_arrives)
+        found = [message.value for _, message in two.delivered]
+        assert found == sorted(set(found))
+        if history:
+            assert found == list(range(len(found)))
 
 
 @contextmanager
