@@ -156,13 +156,14 @@ async def print_events(websocket, answers, room):
     me = None
     while True:
         event = json.loads(await websocket.recv())
+        # What is said in the room comes with its place in the history.
+        event = event.get("data", event)
         print_event(event, room)
-        if event["type"] == "welcome":
+        kind = event.get("type")
+        if kind == "welcome":
             me = event["user"]
         # Everybody hears what he says himself, or why nobody does.
-        elif event["type"] == "error" or (
-            event["type"] == "message" and event["user"] == me
-        ):
+        elif kind == "error" or (kind == "message" and event["user"] == me):
             answers.put_nowait(event)
 
 
@@ -196,18 +197,21 @@ def read_lines():
 
 
 def print_event(event, room):
-    """Print an event in one line or two."""
-    if event["type"] == "welcome":
-        print_line(f"You are in {room} as {event['user']}. Ctrl-D leaves.")
-        print_line(f"Here now: {', '.join(event['here'])}")
-    elif event["type"] == "message":
-        print_line(f"{event['user']}: {event['text']}")
-    elif event["type"] == "join":
-        print_line(f"{event['user']} joined.")
-    elif event["type"] == "leave":
-        print_line(f"{event['user']} left.")
-    elif event["type"] == "error":
-        print_line(f"Not sent: {event['text']}")
+    """Print an event in a line, if it is of any interest."""
+    match event:
+        case {"type": "welcome", "user": user}:
+            print_line(f"You are in {room} as {user}. Ctrl-D leaves.")
+        case {"type": "message", "user": user, "text": text}:
+            print_line(f"{user}: {text}")
+        case {"type": "error", "text": text}:
+            print_line(f"Not sent: {text}")
+        case {"@presence": "members", "members": members}:
+            names = ", ".join(member["name"] for member in members)
+            print_line(f"Here now: {names}")
+        case {"@presence": "join", "member": {"name": name}}:
+            print_line(f"{name} joined.")
+        case {"@presence": "leave", "member": {"name": name}}:
+            print_line(f"{name} left.")
 
 
 def print_line(text):

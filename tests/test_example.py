@@ -1,154 +1,19 @@
 """The example, as a reader of the README runs it: hypercorn, client.py, a browser."""
 
-import asyncio
-import importlib
 import json
 import os
 import re
-import shutil
-import signal
-import subprocess
-import sys
-from contextlib import closing
+from contextlib import closing, contextmanager
+from datetime import datetime
 from http.client import HTTPConnection
-from pathlib import Path
-from queue import Empty, Queue
 from threading import Thread
-from time import monotonic
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import pytest
 from browser import open_browser
-from django.contrib.auth.models import User
-from django.urls import path
-from peer import Peer, websocket_scope
+from example_site import TIMEOUT, Program, copy_example, run_site
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import connect
 from websockets.sync.server import serve
-
-import django_asgi_ext
-from django_asgi_ext import ASGIHandler, websocket
-
-EXAMPLE = Path(__file__).resolve().parents[1] / "example"
-
-# How long anything may take, in seconds, on a machine with other things to do.
-TIMEOUT = 30
-
-
-def environment():
-    """Return an environment in which programs find the package but no settings."""
-    paths = [str(Path(django_asgi_ext.__file__).parents[1])]
-    if os.environ.get("PYTHONPATH"):
-        paths.append(os.environ["PYTHONPATH"])
-    changed = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(paths),
-        "PYTHONIOENCODING": "utf-8",
-    }
-    changed.pop("DJANGO_SETTINGS_MODULE", None)
-    return changed
-
-
-class Program:
-    """A Python program in a process group of its own, and the lines it prints."""
-
-    def __init__(self, *arguments, cwd):
-        self.printed = []
-        self._lines = Queue()
-        self._process = subprocess.Popen(
-            [sys.executable, *arguments],
-            cwd=cwd,
-            env=environment(),
-            encoding="utf-8",
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        self._reader = Thread(target=self._read)
-        self._reader.start()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc_info):
-        self._process.terminate()
-        try:
-            self._process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            pass
-        # From Python 3.12 on hypercorn waits for open connections, and the
-        # process that serves is a child of the one that was started.
-        try:
-            os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        self._process.wait()
-        self._reader.join()
-        self._process.stdin.close()
-        self._process.stdout.close()
-
-    def say(self, line):
-        """Type a line."""
-        self._process.stdin.write(line + "\n")
-        self._process.stdin.flush()
-
-    def end_input(self):
-        """Type Ctrl-D."""
-        self._process.stdin.close()
-
-    def interrupt(self):
-        """Type Ctrl-C."""
-        self._process.send_signal(signal.SIGINT)
-
-    def expect(self, pattern):
-        """Wait for a line with the pattern in it and return the match."""
-        deadline = monotonic() + TIMEOUT
-        while True:
-            try:
-                line = self._lines.get(timeout=max(0, deadline - monotonic()))
-            except Empty:
-                line = None
-            if line is None:
-                text = "\n".join(self.printed)
-                raise AssertionError(f"No line with {pattern!r} in:\n{text}")
-            match = re.search(pattern, line)
-            if match:
-                return match
-
-    def end(self):
-        """Wait for the end and return the exit code."""
-        code = self._process.wait(timeout=TIMEOUT)
-        self._reader.join()
-        return code
-
-    def _read(self):
-        for line in self._process.stdout:
-            self.printed.append(line.rstrip("\n"))
-            self._lines.put(line)
-        self._lines.put(None)
-
-
-class Site:
-    """The example, served at a port that the system has picked."""
-
-    def __init__(self, folder, server, url):
-        self.folder = folder
-        self.server = server
-        self.url = url
-
-    def websocket(self, path, **options):
-        """Return a connection of nobody to a WebSocket URL."""
-        return connect(
-            "ws" + self.url.removeprefix("http") + path,
-            open_timeout=TIMEOUT,
-            close_timeout=TIMEOUT,
-            **options,
-        )
-
-    def client(self, *arguments):
-        """Start client.py."""
-        return Program("client.py", *arguments, "--url", self.url, cwd=self.folder)
 
 
 @pytest.fixture(scope="module")
@@ -156,23 +21,20 @@ def site(tmp_path_factory):
     """Serve a copy of the example with the users of the demo."""
     if os.environ.get("SERVERS") == "none":
         pytest.skip("SERVERS says none.")
-    folder = tmp_path_factory.mktemp("site") / "example"
-    shutil.copytree(
-        EXAMPLE, folder, ignore=shutil.ignore_patterns("*.sqlite3", "__pycache__")
-    )
-    with Program("manage.py", "demo", cwd=folder) as demo:
-        assert demo.end() == 0, demo.printed
-    server = ["-m", "hypercorn", "--bind", "127.0.0.1:0", "mysite.asgi:application"]
-    with Program(*server, cwd=folder) as hypercorn:
-        url = hypercorn.expect(r"Running on (http://\S+)")[1]
-        yield Site(folder, hypercorn, url)
+    with run_site(copy_example(tmp_path_factory.mktemp("site"))) as site:
+        yield site
+
+
+@pytest.fixture(scope="module")
+def session(site):
+    """The Cookie header of Ada, who has logged in."""
+    return site.log_in("ada")
 
 
 @pytest.fixture
 def ada(site, request):
     """Ada at her terminal, in a room named after the test."""
-    arguments = ["ada", "--password", "lovelace", "--room", request.node.name]
-    with site.client(*arguments) as client:
+    with site.terminal("ada", request.node.name) as client:
         client.expect(f"^You are in {request.node.name} as ada")
         yield client
 
@@ -180,8 +42,7 @@ def ada(site, request):
 @pytest.fixture
 def grace(site, request, ada):
     """Grace at her terminal, who comes after Ada."""
-    arguments = ["grace", "--password", "hopper", "--room", request.node.name]
-    with site.client(*arguments) as client:
+    with site.terminal("grace", request.node.name) as client:
         client.expect("^Here now: ada, grace$")
         yield client
 
@@ -227,8 +88,7 @@ def test_lines_of_a_pipe(ada, grace):
 def test_one_user_twice(site, ada, grace, request):
     """A user with two terminals joins once and leaves with the second of them."""
     ada.expect("^grace joined.$")
-    arguments = ["grace", "--password", "hopper", "--room", request.node.name]
-    with site.client(*arguments) as second:
+    with site.terminal("grace", request.node.name) as second:
         second.expect("^Here now: ada, grace$")
         grace.end_input()
         assert grace.end() == 0
@@ -324,23 +184,49 @@ def test_session_lost(site, nobody):
         ]
 
 
-def test_connection_closed(nobody):
-    """client.py says in one line that the server has closed, though nobody types."""
-    with serve(
-        lambda socket: socket.close(1012, "back soon"), "127.0.0.1", 0
-    ) as server:
+@contextmanager
+def listen(handler):
+    """Run a WebSocket server, and yield its URL."""
+    with serve(handler, "127.0.0.1", 0) as server:
         thread = Thread(target=server.serve_forever)
         thread.start()
-        port = server.socket.getsockname()[1]
-        with nobody(f"http://127.0.0.1:{port}") as client:
-            assert client.end() == 1
-            assert client.printed == [
-                "The connection is closed: "
-                "received 1012 (service restart) back soon; "
-                "then sent 1012 (service restart) back soon"
-            ]
+        yield f"http://127.0.0.1:{server.socket.getsockname()[1]}"
         server.shutdown()
         thread.join()
+
+
+def test_connection_closed(nobody):
+    """client.py says in one line that the server has closed, though nobody types."""
+    with (
+        listen(lambda socket: socket.close(1012, "back soon")) as url,
+        nobody(url) as client,
+    ):
+        assert client.end() == 1
+        assert client.printed == [
+            "The connection is closed: "
+            "received 1012 (service restart) back soon; "
+            "then sent 1012 (service restart) back soon"
+        ]
+
+
+def test_other_events(nobody):
+    """client.py prints nothing for what the server says of the room's history."""
+    events = [
+        {"@id": "chat.lobby@1-0"},
+        {"@id": "chat.lobby@1-0", "@missed": True},
+        {"type": "welcome", "user": "ada"},
+    ]
+
+    def tell(socket):
+        for event in events:
+            socket.send(json.dumps(event))
+        socket.close()
+
+    with listen(tell) as url, nobody(url) as client:
+        assert client.end() == 1
+        first, last = client.printed
+        assert first == "You are in lobby as ada. Ctrl-D leaves."
+        assert last.startswith("The connection is closed: received 1000")
 
 
 def test_foreign_origin(site):
@@ -359,22 +245,66 @@ def test_echo(site):
         assert websocket.recv(TIMEOUT) == b"\0\xff"
 
 
-@pytest.fixture
-def session(site):
-    """The Cookie header of Ada, who has logged in."""
-    code = (
-        "import sys, client; cookies = client.log_in(sys.argv[1], 'ada', 'lovelace');"
-        "print('; '.join(f'{c.name}={c.value}' for c in cookies))"
-    )
-    with Program("-c", code, site.url, cwd=site.folder) as program:
-        assert program.end() == 0, program.printed
-    return {"Cookie": program.printed[0]}
+def hear(websocket):
+    """Return what is next said of or in a room, without its place there."""
+    while True:
+        event = json.loads(websocket.recv(TIMEOUT))
+        event = event.get("data", event)
+        if "type" in event or "@presence" in event:
+            return event
+
+
+def enter(websocket, name, *here):
+    """Expect a welcome, and to be told who is there."""
+    present = hear(websocket)
+    assert present["@presence"] == "members"
+    assert [member["name"] for member in present["members"]] == [*here]
+    assert hear(websocket) == {"type": "welcome", "user": name}
+
+
+def test_what_is_said(site, session):
+    """Everybody in a room hears who says what, and when."""
+    with site.websocket("/ws/chat/said/", session) as websocket:
+        enter(websocket, "ada", "ada")
+        websocket.send('{"text": " hello "}')
+        heard = hear(websocket)
+        assert datetime.fromisoformat(heard.pop("at")).tzinfo
+        assert heard == {"type": "message", "user": "ada", "text": "hello"}
+
+
+def test_coming_back(site, session):
+    """Who comes back hears what was said meanwhile, and nothing twice."""
+    with site.websocket("/ws/chat/back/", session) as first:
+        enter(first, "ada", "ada")
+        with site.websocket("/ws/chat/back/", session) as second:
+            enter(second, "ada", "ada")
+            first.send('{"text": "before"}')
+            assert hear(first)["text"] == "before"
+            before = json.loads(second.recv(TIMEOUT))
+        first.send('{"text": "meanwhile"}')
+        assert hear(first)["text"] == "meanwhile"
+        query = urlencode({"last_id": before["@id"]})
+        with site.websocket(f"/ws/chat/back/?{query}", session) as second:
+            assert hear(second)["text"] == "meanwhile"
+            enter(second, "ada", "ada")
+
+
+def test_rooms(site, session, ada, request):
+    """The page of the rooms lists those where somebody is, and who."""
+    name = request.node.name
+    page = site.page("/", session)
+    [here] = re.findall(rf">{name}</a>\s*<span class=\"hint\">(.*?)</span>", page)
+    assert here == "ada"
+    ada.end_input()
+    assert ada.end() == 0
+    site.server.expect(f"WebSocket DISCONNECT /ws/chat/{name}/")
+    assert name not in site.page("/", session)
 
 
 def test_malformed_json(site, session):
     """A message that is no JSON ends the connection with 1007."""
-    with site.websocket("/ws/chat/json/", additional_headers=session) as websocket:
-        assert json.loads(websocket.recv(TIMEOUT))["type"] == "welcome"
+    with site.websocket("/ws/chat/json/", session) as websocket:
+        enter(websocket, "ada", "ada")
         websocket.send("{")
         with pytest.raises(ConnectionClosed) as closed:
             websocket.recv(TIMEOUT)
@@ -384,107 +314,13 @@ def test_malformed_json(site, session):
 @pytest.mark.parametrize("message", [[], {}, {"text": 1}, {"text": " "}, None])
 def test_bad_message(site, session, message):
     """JSON that is no message is answered with an error, and the chat goes on."""
-    with site.websocket("/ws/chat/bad/", additional_headers=session) as websocket:
-        assert json.loads(websocket.recv(TIMEOUT))["type"] == "welcome"
+    with site.websocket("/ws/chat/bad/", session) as websocket:
+        hear(websocket)
+        assert hear(websocket)["type"] == "welcome"
         websocket.send(json.dumps(message))
-        assert json.loads(websocket.recv(TIMEOUT))["type"] == "error"
+        assert hear(websocket)["type"] == "error"
         websocket.send('{"text": "hello"}')
-        assert json.loads(websocket.recv(TIMEOUT))["text"] == "hello"
-
-
-@pytest.fixture
-def rooms(monkeypatch):
-    """The module that keeps the rooms, in this process."""
-    monkeypatch.syspath_prepend(EXAMPLE)
-    yield importlib.import_module("chat.rooms")
-    for name in ("chat", "chat.rooms"):
-        del sys.modules[name]
-
-
-@pytest.fixture
-def enter(rooms, urls):
-    """Make a user of that name enter the room and say what the peer says."""
-
-    @websocket
-    async def view(socket, name):
-        socket.request.user = User(username=name)
-        await socket.accept()
-        async with rooms.join("room", socket) as member:
-            async for message in socket:
-                member.say(message)
-
-    urls(path("ws/<slug:name>/", view))
-
-    async def enter(name, application=None):
-        peer = Peer(application or ASGIHandler(), websocket_scope(f"/ws/{name}/"))
-        await peer.accepted()
-        return peer
-
-    return enter
-
-
-def stalled(reads):
-    """Return an application for a client that accepts no data before it reads."""
-
-    async def application(scope, receive, send):
-        async def send_when_it_reads(event):
-            if event["type"] == "websocket.send":
-                await reads.wait()
-            await send(event)
-
-        await ASGIHandler()(scope, receive, send_when_it_reads)
-
-    return application
-
-
-async def hear(peer):
-    """Return the next event that a member gets."""
-    return json.loads(await peer.hear())
-
-
-async def test_slow_member_holds_up_nobody(enter):
-    """What is said reaches all others at once if one does not read."""
-    ada = await enter("ada")
-    assert await hear(ada) == {"type": "welcome", "user": "ada", "here": ["ada"]}
-    grace = await enter("grace", stalled(asyncio.Event()))
-    here = ["ada", "grace"]
-    assert await hear(ada) == {"type": "join", "user": "grace", "here": here}
-    for text in ("one", "two"):
-        await ada.say(text)
-        assert (await hear(ada))["text"] == text
-    await grace.leave()
-    assert await hear(ada) == {"type": "leave", "user": "grace", "here": ["ada"]}
-    await ada.leave()
-
-
-async def test_slow_member_is_closed(enter, rooms, monkeypatch):
-    """A member that does not read for too long is closed and leaves the room."""
-    monkeypatch.setattr(rooms, "SEND_TIMEOUT", 0.1)
-    ada = await enter("ada")
-    grace = await enter("grace", stalled(asyncio.Event()))
-    assert await grace.closed() == (1013, "too slow")
-    assert [(await hear(ada))["type"] for _ in range(3)] == ["welcome", "join", "leave"]
-    assert rooms.list_rooms() == [("room", ["ada"])]
-    await ada.leave()
-    assert rooms.list_rooms() == []
-
-
-async def test_member_far_behind_is_closed(enter, rooms, monkeypatch):
-    """A member for whom too much waits is closed, though it reads in the end."""
-    monkeypatch.setattr(rooms, "MAX_WAITING", 1)
-    ada = await enter("ada")
-    assert (await hear(ada))["type"] == "welcome"
-    reads = asyncio.Event()
-    grace = await enter("grace", stalled(reads))
-    assert (await hear(ada))["type"] == "join"
-    for text in ("waits", "is one too many"):
-        await ada.say(text)
-        assert (await hear(ada))["text"] == text
-    reads.set()
-    assert (await hear(grace))["type"] == "welcome"
-    assert await grace.closed() == (1013, "too slow")
-    assert (await hear(ada))["type"] == "leave"
-    await ada.leave()
+        assert hear(websocket)["text"] == "hello"
 
 
 @pytest.fixture
@@ -527,20 +363,45 @@ def test_browser(site, browser, ada, grace, request):
     assert not errors
 
 
-def test_browser_reconnects(site, browser, request):
-    """The page comes back by itself, and says so when it may not come back."""
+def test_browser_reconnects(site, browser, ada, request):
+    """The page comes back by itself, and nothing is lost that was said meanwhile."""
+    browser.driver.get(f"{site.url}/chat/{request.node.name}/")
+    browser.log_in("grace", "hopper")
+    browser.expect("#status", "Connected")
+    browser.say("before")
+    ada.expect("^grace: before$")
+    browser.expect("#log", "before")
+    # As when the user goes to another page, and then back.
+    browser.run("dispatchEvent(new Event('pagehide'))")
+    ada.expect("^grace left.$")
+    browser.expect("#log", "You are not connected any more.")
+    ada.say("meanwhile")
+    ada.expect("^ada: meanwhile$")
+    browser.say("so do I")
+    browser.expect("#problem", "This is sent as soon as there is a connection.")
+    browser.run("dispatchEvent(new Event('pageshow'))")
+    ada.expect("^grace: so do I$")
+    browser.expect("#log", "so do I")
+    assert browser.messages() == [
+        ("grace", "before"),
+        ("ada", "meanwhile"),
+        ("grace", "so do I"),
+    ]
+    browser.expect("#status", "Connected")
+    browser.expect("#here", "grace (you)")
+
+
+def test_browser_is_denied(site, browser, request):
+    """The page says so when it may not come back, and leads to the login."""
     browser.driver.get(f"{site.url}/chat/{request.node.name}/")
     browser.log_in("ada", "lovelace")
     browser.expect("#status", "Connected")
-    browser.driver.execute_script("socket.close(4000)")
-    browser.expect("#log", "You are not connected any more.")
-    browser.expect("#status", "Connected")
-    browser.say("back again")
-    browser.expect("#log", "back again")
-
     browser.driver.delete_cookie("sessionid")
-    browser.driver.execute_script("socket.close(4000)")
+    browser.run("dispatchEvent(new Event('pagehide'))")
+    browser.run("dispatchEvent(new Event('pageshow'))")
     browser.expect("#status", "denied the connection: you are not logged in.")
+    browser.say("hello")
+    browser.expect("#problem", "Not sent: there is no connection.")
     browser.find("#login").click()
     browser.log_in("ada", "lovelace")
     browser.expect("#status", "Connected")

@@ -2,13 +2,15 @@
 
 import asyncio
 
+from asgiref.sync import sync_to_async
 from django.contrib.auth.decorators import login_required
 from django.shortcuts import redirect, render
+from django.utils import timezone
 
-from django_asgi_ext import websocket
+from django_asgi_ext import groups, websocket
 
-from . import rooms
 from .forms import RoomForm
+from .models import Room
 
 # In characters.
 MAX_LENGTH = 1000
@@ -26,7 +28,8 @@ def lobby(request):
     form = RoomForm(request.GET or None)
     if form.is_valid():
         return redirect("chat:room", form.cleaned_data["room"])
-    context = {"form": form, "rooms": rooms.list_rooms()}
+    rooms = [(room, room.list_here()) for room in Room.objects.order_by("name")]
+    context = {"form": form, "rooms": [(room, here) for room, here in rooms if here]}
     return render(request, "chat/lobby.html", context)
 
 
@@ -38,19 +41,27 @@ def room(request, room):
 
 
 @login_required
-@websocket(max_message_size=MAX_MESSAGE_SIZE)
+@websocket(group="chat.{room}", max_message_size=MAX_MESSAGE_SIZE)
 async def chat(socket, room):
     """Tell everybody in a room what the peer says, until the peer leaves."""
-    await socket.accept()
-    async with rooms.join(room, socket) as member:
-        while True:
-            said = await socket.recv_json()
-            problem = find_problem(said)
-            if problem is None:
-                member.say(said["text"].strip())
-            else:
-                member.tell({"type": "error", "text": problem})
-            await asyncio.sleep(PAUSE)
+    await sync_to_async(Room.objects.get_or_create)(name=room)
+    user = socket.user.get_username()
+    # This accepts. Then the socket is in its group.
+    await socket.send_json({"type": "welcome", "user": user})
+    while True:
+        said = await socket.recv_json()
+        problem = find_problem(said)
+        if problem is None:
+            message = {
+                "type": "message",
+                "user": user,
+                "text": said["text"].strip(),
+                "at": timezone.now(),
+            }
+            await groups.apublish(f"chat.{room}", message)
+        else:
+            await socket.send_json({"type": "error", "text": problem})
+        await asyncio.sleep(PAUSE)
 
 
 def find_problem(said):

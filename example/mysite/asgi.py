@@ -2,8 +2,11 @@
 
 import os
 
+from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
+
 from django_asgi_ext import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mysite.settings")
 
-application = get_asgi_application()
+# For the demo only, which has no other server for its static files.
+application = ASGIStaticFilesHandler(get_asgi_application())

@@ -17,6 +17,7 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django_asgi_ext",
+    "django.contrib.staticfiles",
     "chat",
 ]
 
@@ -58,6 +59,14 @@ LOGIN_REDIRECT_URL = "chat:lobby"
 LOGOUT_REDIRECT_URL = "login"
 
 USE_TZ = True
+
+STATIC_URL = "/static/"
+
+# What is said in a room reaches a browser that was away for a while, too, and
+# everybody in it knows who is there.
+ASGI_EXT = {
+    "GROUPS": {"POLICIES": {"chat.*": {"history": 100, "presence": True}}},
+}
 
 # Django's own logging goes on; this adds a line for every socket that opens,
 # closes or is denied.
