@@ -1,5 +1,6 @@
 """Settings of the demo, the same for every Django from 3.0 on."""
 
+import os
 from pathlib import Path
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -68,12 +69,19 @@ ASGI_EXT = {
     "GROUPS": {"POLICIES": {"chat.*": {"history": 100, "presence": True}}},
 }
 
+# Several workers need a place where they meet.
+if "REDIS_URL" in os.environ:
+    ASGI_EXT["GROUPS"]["BACKEND"] = "django_asgi_ext.groups.redis.RedisBackend"
+    ASGI_EXT["GROUPS"]["LOCATION"] = os.environ["REDIS_URL"]
+
 # Django's own logging goes on; this adds a line for every socket that opens,
-# closes or is denied.
+# closes or is denied, with the id of the worker's process.
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {message}", "style": "{"}},
+    "formatters": {
+        "line": {"format": "{asctime} {process} {levelname} {message}", "style": "{"},
+    },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "loggers": {"django_asgi_ext": {"handlers": ["console"], "level": "INFO"}},
 }
