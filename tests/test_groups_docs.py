@@ -60,11 +60,23 @@ async def test_wire_format(connect, urls):
             groups.publish("chat.lobby", message)
         heard += [await peer.hear() for _ in range(3)]
         await peer.leave()
-    kept, missed, _ = blocks(PAGE, "json")
+    kept, _, missed, _ = blocks(PAGE, "json")
     shown = [missed.strip(), *kept.splitlines()]
     assert [_without_time(text) for text in heard if "@id" in text] == [
         _without_time(text) for text in shown
     ]
+
+
+async def test_here(connect, urls):
+    """What the page shows to who joins without an id is what comes first."""
+    urls(path("chat/<room>/", run(VIEWS).chat))
+    with override_settings(ASGI_EXT=run(SETTINGS).ASGI_EXT):
+        peer = connect("/chat/lobby/")
+        await peer.accepted()
+        heard = await peer.hear()
+        await peer.leave()
+    _, shown, *_ = blocks(PAGE, "json")
+    assert _without_time(heard) == _without_time(shown.strip())
 
 
 def _without_time(text):

@@ -11,7 +11,7 @@ import pytest
 from django.urls import path
 
 from django_asgi_ext import groups, websocket
-from django_asgi_ext.groups import history, memory
+from django_asgi_ext.groups import delivery as groups_delivery, history, memory
 from django_asgi_ext.groups.backends import backend
 from django_asgi_ext.groups.history import Log
 from django_asgi_ext.groups.memory import MemoryBackend
@@ -34,7 +34,11 @@ async def listening(socket, group):
 
 @pytest.fixture
 def member(connect, urls, settings_of_ours):
-    """Connect a peer to a group, with the ids that it has seen last."""
+    """
+    Connect a peer to a group, with the ids that it has seen last.
+
+    One that has seen none of the group is told first where that is: peer.here.
+    """
     settings_of_ours(GROUPS={"POLICIES": POLICIES})
     urls(path("ws/<group>/", listening))
 
@@ -42,6 +46,10 @@ def member(connect, urls, settings_of_ours):
         query = "&".join(f"last_id={last_id}" for last_id in last_ids)
         peer = connect(f"/ws/{group}/?{query}")
         await peer.accepted()
+        is_first = not any(last_id.startswith(f"{group}@") for last_id in last_ids)
+        if is_first and not group.startswith("plain."):
+            name, peer.here, rest = await hear(peer)
+            assert (name, rest) == (group, {})
         return peer
 
     return make
@@ -90,6 +98,159 @@ async def test_first_visit(member):
     groups.publish("chat", "after")
     assert (await hear(peer))[2] == {"data": "after"}
     await peer.leave()
+
+
+@pytest.mark.parametrize("published", [0, 2])
+async def test_here(member, published):
+    """A peer without an id is told where the group is, and may go on from there."""
+    for number in range(published):
+        groups.publish("chat", number)
+    peer = await member("chat")
+    assert await peer.receive_nothing()
+    await peer.leave()
+    groups.publish("chat", "meanwhile")
+    peer = await member("chat", f"chat@{peer.here}")
+    groups.publish("chat", "live")
+    heard = [(await hear(peer))[2]["data"] for _ in range(2)]
+    assert heard == ["meanwhile", "live"]
+    await peer.leave()
+
+
+async def test_here_while_others_publish(member):
+    """No message lies between where the group was and the first one that comes."""
+    is_over = threading.Event()
+
+    def publish():
+        while not is_over.wait(0.0002):
+            groups.publish("chat", "message")
+
+    thread = threading.Thread(target=publish)
+    thread.start()
+    try:
+        for _ in range(50):
+            peer = await member("chat")
+            live = (await hear(peer))[1]
+            await peer.leave()
+            again = await member("chat", f"chat@{peer.here}")
+            assert (await hear(again))[1] == live
+            await again.leave()
+    finally:
+        is_over.set()
+        thread.join()
+
+
+class NearBackend(MemoryBackend):
+    """One that says where a group is when something else has happened."""
+
+    async def subscribe(self, group):
+        """Do what the test wants meanwhile."""
+        position = await super().subscribe(group)
+        return await self.meanwhile(group, position)
+
+
+@pytest.fixture
+def near(settings_of_ours):
+    """Use that backend."""
+    backend_path = "test_groups_history.NearBackend"
+    settings_of_ours(GROUPS={"BACKEND": backend_path, "POLICIES": POLICIES})
+    return backend()
+
+
+async def test_published_behind_here(near, connect, urls):
+    """What is published while a peer is told where the group is comes after that."""
+
+    async def publish(group, position):
+        await groups.apublish(group, "at once")
+        return position
+
+    near.meanwhile = publish
+    urls(path("ws/<group>/", listening))
+    peer = connect("/ws/chat/")
+    await peer.accepted()
+    (_, first, here), (_, second, message) = [await hear(peer) for _ in range(2)]
+    assert (here, message) == ({}, {"data": "at once"})
+    assert read_position(first) < read_position(second)
+    assert await peer.receive_nothing()
+    await peer.leave()
+
+
+async def test_published_before_here(member, connect, urls):
+    """What was published before a socket joins does not come, if on its way or not."""
+
+    @websocket
+    async def view(socket):
+        await socket.accept()
+        groups.publish("chat", "before")
+        await socket.join("chat")
+        groups.publish("chat", "after")
+        await socket.recv()
+
+    other = await member("chat")
+    urls(path("ws/", view))
+    peer = connect("/ws/")
+    await peer.accepted()
+    assert (await hear(peer))[2] == {}
+    assert (await hear(peer))[2] == {"data": "after"}
+    assert (await hear(other))[2] == {"data": "before"}
+    await peer.leave()
+    await other.leave()
+
+
+async def test_position_that_is_not_known(near, connect, urls):
+    """Where a group is may not be known; then a peer joins without being told."""
+
+    async def forget(group, position):
+        return None
+
+    near.meanwhile = forget
+    urls(path("ws/<group>/", listening))
+    peer = connect("/ws/chat/")
+    await peer.accepted()
+    assert await peer.receive_nothing()
+    groups.publish("chat", "1")
+    assert (await hear(peer))[2] == {"data": "1"}
+    await peer.leave()
+
+
+async def test_left_before_here(near, connect, urls):
+    """A socket that leaves while it joins is not told where the group is."""
+
+    @websocket
+    async def view(socket):
+        async def leave(group, position):
+            await socket.leave(group)
+            return position
+
+        near.meanwhile = leave
+        await socket.accept()
+        await socket.join("chat")
+        await socket.send("left")
+
+    peer = connect(view)
+    await peer.accepted()
+    assert await peer.hear() == "left"
+    assert await peer.closed() == (1000, "")
+
+
+async def test_peer_leaves_before_here(near, connect, urls):
+    """A peer that leaves while it joins ends the view as one that leaves later."""
+    peer = connect("/ws/chat/")
+    joining, going_on = asyncio.Event(), asyncio.Event()
+
+    async def wait(group, position):
+        joining.set()
+        await going_on.wait()
+        return position
+
+    near.meanwhile = wait
+    urls(path("ws/<group>/", listening))
+    await peer.accepted()
+    await joining.wait()
+    leaving = asyncio.create_task(peer.leave())
+    await asyncio.sleep(0)
+    going_on.set()
+    await leaving
+    assert groups_delivery._by_group == {}
 
 
 async def test_others_run_meanwhile(connect, urls, settings_of_ours):

@@ -79,6 +79,9 @@ def member(connect, urls, settings_of_ours):
     async def make(name, group="chat", query=""):
         peer = connect(f"/ws/{name}/{group}/{query}")
         await peer.accepted()
+        if group == "log" and not query:
+            # Where the group is.
+            assert list(await hear(peer)) == ["@id"]
         return peer, await hear(peer)
 
     with override_settings(MIDDLEWARE=["test_groups_presence.Middleware"]):

@@ -32,6 +32,51 @@ async def test_history_has_one_order(shared_redis, processes, group):
     assert len(set(positions)) == 100
 
 
+async def test_where_a_member_begins(shared_redis, processes, group):
+    """All that comes after the position that subscribe() returns is delivered."""
+    group = f"kept.{group}"
+    one, two = processes(shared_redis)
+    first = await one.backend.subscribe(group)
+    assert await two.backend.subscribe(group) == first
+    for number in range(5):
+        await one.publish(group, number, KEPT)
+    assert await two.until(5) == [0, 1, 2, 3, 4]
+    # The next member in the same process, and the first one in another.
+    third = processes(shared_redis, 1)
+    later = [await process.backend.subscribe(group) for process in (two, third)]
+    assert later == [two.delivered[-1][1].position] * 2
+    await one.publish(group, 5, KEPT)
+    assert await third.until(1) == [5]
+    missed = await third.backend.since(group, first, KEPT)
+    assert [message.value for message in missed.messages] == [0, 1, 2, 3, 4, 5]
+    missed = await third.backend.since(group, later[0], KEPT)
+    assert (missed.is_complete, len(missed.messages)) == (True, 1)
+
+
+async def test_where_a_member_begins_that_waits(shared_redis, processes, group):
+    """What is published while the first member of a process joins comes after it."""
+    group = f"kept.{group}"
+    one = processes(shared_redis, 1)
+    is_over = asyncio.Event()
+
+    async def publish():
+        number = 0
+        while not is_over.is_set():
+            await one.publish(group, number, KEPT)
+            number += 1
+
+    publishing = asyncio.create_task(publish())
+    try:
+        for process in processes(shared_redis, 5):
+            position = await process.backend.subscribe(group)
+            heard = await process.until(3)
+            missed = await one.backend.since(group, position, KEPT)
+            assert heard[:3] == [message.value for message in missed.messages[:3]]
+    finally:
+        is_over.set()
+        await publishing
+
+
 async def test_message_that_comes_twice(shared_redis, processes, group):
     """What is read from the history and comes on the connection is delivered once."""
     group = f"kept.{group}"

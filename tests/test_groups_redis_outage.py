@@ -276,6 +276,16 @@ async def test_join_while_away(own_redis, processes):
     await eventually(is_known)
 
 
+async def test_where_a_member_begins_while_away(own_redis, processes):
+    """Where a group is is known while Redis is away if it was before, else not."""
+    one, two = processes(own_redis)
+    position = await one.backend.subscribe("kept.a")
+    await asyncio.to_thread(own_redis.kill)
+    assert await two.backend.subscribe("kept.a") is None
+    assert await two.backend.subscribe("kept.a") is None
+    assert await one.backend.subscribe("kept.a") == position is not None
+
+
 async def test_what_is_missed_cannot_be_read(own_redis, processes):
     """Who wants to go on while Redis is away is told so, and may come again."""
     process = processes(own_redis, 1)

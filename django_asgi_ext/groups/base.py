@@ -78,12 +78,15 @@ class Backend(ABC):
         """Do the same on an event loop, which must not be blocked."""
         self.publish(group, message, history)
 
-    async def subscribe(self, group: str) -> None:
+    async def subscribe(self, group: str) -> Position | None:
         """
         Deliver what is published to a group from now on.
 
         It is called for each member that joins, before anything else of the
         group is asked for, and returns when it is so.
+
+        Return the position after which all is delivered, if the group has a
+        history and the position is known: this is where the member begins.
         """
         return None
 

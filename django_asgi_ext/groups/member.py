@@ -74,9 +74,9 @@ class Member(Receiver):
             place.hold()
         self._add(place)
         try:
-            await backend().subscribe(group)
+            position = await backend().subscribe(group)
             if policy.history is not None:
-                await self._catch_up(place, request, policy.history, send)
+                await self._catch_up(place, request, policy.history, position, send)
             if policy.presence:
                 await self._appear(place, request, info)
                 members = await backend().amembers(group)
@@ -193,11 +193,20 @@ class Member(Receiver):
         self._delivery.add(place)
 
     async def _catch_up(
-        self, place: Place, request: HttpRequest, history: History, send: SendNow
+        self,
+        place: Place,
+        request: HttpRequest,
+        history: History,
+        now: Position | None,
+        send: SendNow,
     ) -> None:
-        """Send what the peer has missed."""
+        """Send what the peer has missed, or where it is if it was not there before."""
         position = last_position(request, place.group)
         if position is None:
+            # What is still on its way here was published before.
+            place.reached = now
+            if now is not None and place.is_in:
+                await send(messages.here(place.group, now).event)
             return
         missed = await backend().since(place.group, position, history)
         if not missed.is_complete:

@@ -9,7 +9,7 @@ from typing import Any
 from django_asgi_ext.groups.base import Backend, Deliver, Info, Missed
 from django_asgi_ext.groups.history import Log
 from django_asgi_ext.groups.message import Message, Position
-from django_asgi_ext.groups.policy import History
+from django_asgi_ext.groups.policy import History, policy_of
 from django_asgi_ext.groups.presence import Table
 
 # How long a history is kept that nobody needs, in seconds, and of how many groups.
@@ -40,6 +40,13 @@ class MemoryBackend(Backend):
         with self._lock:
             self._log(group).append(group, message, history)
             self.deliver(group, message)
+
+    async def subscribe(self, group: str) -> Position | None:
+        """Return where a group with history is now."""
+        if policy_of(group).history is None:
+            return None
+        with self._lock:
+            return self._log(group).last
 
     async def since(self, group: str, position: Position, history: History) -> Missed:
         """Return what came after a position."""

@@ -31,6 +31,11 @@ def write_position(position: Position) -> str:
     return f"{position[0]}-{position[1]}"
 
 
+def write_id(group: str, position: Position) -> str:
+    """Return what a peer goes on from: a position in the history of a group."""
+    return f"{group}@{write_position(position)}"
+
+
 class Message:
     """
     One message to a group, as it travels between processes and to the peers.
@@ -77,7 +82,7 @@ class Message:
     def put_at(self, group: str, position: Position) -> None:
         """Give it its place in the history of its group, which the peer sees."""
         self.position = position
-        about = f'{{"@id": "{group}@{write_position(position)}", '
+        about = f'{{"@id": "{write_id(group, position)}", '
         if isinstance(self.payload, bytes):
             data = f'"base64": "{base64.b64encode(self.payload).decode("ascii")}"}}'
         elif self.kind == JSON:
@@ -135,9 +140,14 @@ def encode(
     return Message(JSON, text, key, exclude)
 
 
+def here(group: str, position: Position) -> Message:
+    """Return what a peer gets that joins without an id: where the group is."""
+    return _own({"@id": write_id(group, position)})
+
+
 def missed(group: str, position: Position) -> Message:
     """Return what a peer gets that has missed more than the history has."""
-    return _own({"@id": f"{group}@{write_position(position)}", "@missed": True})
+    return _own({"@id": write_id(group, position), "@missed": True})
 
 
 def present(group: str, members: list[dict[str, Any]]) -> Message:

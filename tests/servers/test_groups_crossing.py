@@ -97,7 +97,8 @@ class Member:
         elif message.startswith("{"):
             value = json.loads(message)
             self._last_id = value["@id"]
-            self._hear(value["data"])
+            if "data" in value:
+                self._hear(value["data"])
         else:
             self._hear(message)
 

@@ -101,11 +101,12 @@ class RedisBackend(Backend):
         except GroupsUnavailable as error:
             self._note_loss(group, error)
 
-    async def subscribe(self, group: str) -> None:
+    async def subscribe(self, group: str) -> Position | None:
         """
         Have the messages of a group come.
 
-        If Redis is away, they come once it is back.
+        If Redis is away, they come once it is back. Where the group is is not known
+        then, unless it was before.
         """
         with self._lock:
             flow = self._flows.get(group)
@@ -116,8 +117,11 @@ class RedisBackend(Backend):
                 self._thread.post(self._link.add, flow)
                 # If that has failed, the next one tries again.
                 self._flows[group] = flow
+        # Before it waits: what comes meanwhile is delivered and has a greater one.
+        position = flow.reached
         if not flow.settled.done():
             await asyncio.shield(asyncio.wrap_future(flow.settled))
+        return flow.begun_at if position is None else position
 
     def unsubscribe(self, group: str) -> None:
         """Have the messages of a group come no more."""

@@ -21,6 +21,8 @@ class Flow:
 
     ``settled`` is done once its messages come, or Redis is known to be away.
     ``may_miss`` is whether a gap in the connection loses some of them.
+    ``begun_at`` is the position after which all is delivered, and ``reached`` that
+    of what was delivered last; both are None while Redis has not said so.
 
     Where there is a history, each message is delivered once, in its order: what
     has been published between two connections is read from there, and what comes
@@ -32,6 +34,8 @@ class Flow:
         self.settled: Future[None] = Future()
         self.may_miss = log is None
         self.is_ready = False
+        self.begun_at: Position | None = None
+        self.reached: Position | None = None
         self._deliver = deliver
         self._log = log
         self._position: Position | None = None
@@ -49,6 +53,7 @@ class Flow:
         now = time.time_ns() // 1_000_000
         try:
             self._position = await self._log.last(self.group)
+            self.begun_at = self.reached = self._position
         except Exception as error:
             if not isinstance(error, Refused):
                 # As Redis would count, if its clock is right.
@@ -103,12 +108,12 @@ class Flow:
         if position is not None:
             if self._position is not None and position <= self._position:
                 return
-            self._position = position
+            self._position = self.reached = position
         self._deliver(self.group, message)
 
     def _skip_to(self, position: Position) -> None:
         """Tell the members that too much is missing to be read."""
-        self._position = position
+        self._position = self.reached = position
         message = messages.missed(self.group, position)
         message.position = position
         self._deliver(self.group, message)
