@@ -14,7 +14,7 @@ from django_asgi_ext.checks import check_settings
 from django_asgi_ext.groups import delivery, history, memory
 
 PAGE = "docs/groups.md"
-VIEWS, SHOUT, PUBLISH, SETTINGS = blocks(PAGE, "python")
+VIEWS, SHOUT, PUBLISH, SETTINGS, ORDERS = blocks(PAGE, "python")
 
 
 def run(*code):
@@ -65,6 +65,22 @@ async def test_wire_format(connect, urls):
     assert [_without_time(text) for text in heard if "@id" in text] == [
         _without_time(text) for text in shown
     ]
+
+
+async def test_going_on_in_a_view(connect, urls):
+    """The view of the page takes what came after the id that the peer has."""
+    urls(path("orders/", run(VIEWS, ORDERS).count_orders))
+    with override_settings(ASGI_EXT=run(SETTINGS).ASGI_EXT):
+        first = connect("/orders/?since=none")
+        await first.accepted()
+        told = json.loads(await first.hear())
+        assert told["order"] == {"@id": told["since"], "@missed": True}
+        await first.leave()
+        groups.publish("shop.orders", {"pk": 1})
+        second = connect(f"/orders/?since={told['since']}")
+        await second.accepted()
+        assert json.loads(await second.hear())["order"] == {"pk": 1}
+        await second.leave()
 
 
 async def test_here(connect, urls):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 
-from django_asgi_ext.groups.message import Message
+from django_asgi_ext.groups.message import Message, Position
 from django_asgi_ext.groups.receiver import new_outbox
 
 
@@ -14,7 +15,9 @@ class Feed:
     What one view has not taken yet: it waits in an ``outbox`` as for a slow peer.
 
     ``is_over`` is whether there will be no more, ``is_dropped`` whether nobody takes
-    messages from here any more, so that drop() will be called.
+    messages from here any more, so that drop() will be called. ``position`` is that of
+    the message which was taken last, and before that where it has begun; None if the
+    group has no history.
     """
 
     def __init__(self, group: str, leave: Callable[[Feed], None]) -> None:
@@ -22,7 +25,15 @@ class Feed:
         self.is_over = self.is_dropped = False
         self._leave = leave
         self.outbox = new_outbox()
+        self.position: Position | None = None
+        # What comes before all that is in the outbox.
+        self._first: deque[Message] = deque()
         self._arrival: asyncio.Future[None] | None = None
+
+    def begin(self, position: Position | None, first: Iterable[Message]) -> None:
+        """Go on from a position, with what comes before anything else."""
+        self.position = position
+        self._first.extend(first)
 
     def end(self) -> None:
         """Note that there will be no more."""
@@ -40,10 +51,18 @@ class Feed:
 
         One task at a time may wait here.
         """
-        while not self.outbox and not self.is_over:
-            self._arrival = asyncio.get_running_loop().create_future()
-            await self._arrival
-        return self.outbox.pop()
+        if self._first:
+            # Who takes many lets others run.
+            await asyncio.sleep(0)
+            message: Message | None = self._first.popleft()
+        else:
+            while not self.outbox and not self.is_over:
+                self._arrival = asyncio.get_running_loop().create_future()
+                await self._arrival
+            message = self.outbox.pop()
+        if message is not None and message.position is not None:
+            self.position = message.position
+        return message
 
     def wake(self) -> None:
         """Let whoever waits look: there is a message, or will be none."""

@@ -6,8 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from django.core.exceptions import SuspiciousOperation
-from django.http import HttpRequest, QueryDict
+from django.http import HttpRequest
 
 from django_asgi_ext import conf, deployment
 from django_asgi_ext.groups import message as messages
@@ -15,11 +14,12 @@ from django_asgi_ext.groups.backends import backend
 from django_asgi_ext.groups.base import Info
 from django_asgi_ext.groups.delivery import delivery
 from django_asgi_ext.groups.feed import Feed
-from django_asgi_ext.groups.message import Position, read_position
+from django_asgi_ext.groups.message import Message, Position
 from django_asgi_ext.groups.names import check_name
 from django_asgi_ext.groups.policy import History, policy_of
 from django_asgi_ext.groups.presence import describe
 from django_asgi_ext.groups.receiver import Connection, Place, Receiver, logger
+from django_asgi_ext.groups.resuming import last_position, position_of
 from django_asgi_ext.protocols import Event
 
 # Sends one event to the peer at once, and raises if it is gone.
@@ -74,9 +74,11 @@ class Member(Receiver):
             place.hold()
         self._add(place)
         try:
-            position = await backend().subscribe(group)
+            now = await backend().subscribe(group)
             if policy.history is not None:
-                await self._catch_up(place, request, policy.history, position, send)
+                since = last_position(request, group)
+                for message in await self._first(place, since, now, policy.history):
+                    await send(message.event)
             if policy.presence:
                 await self._appear(place, request, info)
                 members = await backend().amembers(group)
@@ -89,10 +91,16 @@ class Member(Receiver):
             raise
 
     async def subscribe(
-        self, group: str, request: HttpRequest, info: Info | None
+        self,
+        group: str,
+        request: HttpRequest,
+        info: Info | None,
+        last_id: str | None = None,
     ) -> Feed:
         """
         Join a group whose messages the view takes by itself.
+
+        It gets what came after last_id before anything else.
 
         Raise what check_name(), describe() and the backend raise.
         """
@@ -100,16 +108,21 @@ class Member(Receiver):
         self.leave(group)
         feed = Feed(group, self._drop)
         place = Place(self, group, feed)
+        place.hold()
         self._add(place)
+        policy = policy_of(group)
         try:
-            await backend().subscribe(group)
-            if policy_of(group).presence:
-                place.hold()
+            now = await backend().subscribe(group)
+            if policy.history is not None:
+                since = None if last_id is None else position_of(last_id, group)
+                first = await self._first(place, since, now, policy.history)
+                feed.begin(since or now, first)
+            if policy.presence:
                 await self._appear(place, request, info)
                 members = await backend().amembers(group)
                 self.put(feed.outbox, group, messages.present(group, members))
-                for message in place.take_held():
-                    self.put(feed.outbox, group, message)
+            for message in place.take_held():
+                self.put(feed.outbox, group, message)
         except BaseException:
             self._take_out(place)
             raise
@@ -192,29 +205,30 @@ class Member(Receiver):
         self._places[place.group] = place
         self._delivery.add(place)
 
-    async def _catch_up(
+    async def _first(
         self,
         place: Place,
-        request: HttpRequest,
-        history: History,
+        since: Position | None,
         now: Position | None,
-        send: SendNow,
-    ) -> None:
-        """Send what the peer has missed, or where it is if it was not there before."""
-        position = last_position(request, place.group)
-        if position is None:
+        history: History,
+    ) -> list[Message]:
+        """
+        Return what comes first: where a member is that was not there before.
+
+        Else what it has missed since then.
+        """
+        if since is None:
             # What is still on its way here was published before.
             place.reached = now
-            if now is not None and place.is_in:
-                await send(messages.here(place.group, now).event)
-            return
-        missed = await backend().since(place.group, position, history)
-        if not missed.is_complete:
-            await send(messages.missed(place.group, missed.position).event)
-        for message in missed.messages:
-            await send(message.event)
+            if now is None or place.feed is not None or not place.is_in:
+                return []
+            return [messages.here(place.group, now)]
+        missed = await backend().since(place.group, since, history)
         # What is still on its way here does not reach it twice.
         place.reached = missed.position
+        if not missed.is_complete:
+            return [messages.missed(place.group, missed.position)]
+        return missed.messages
 
     async def _appear(
         self, place: Place, request: HttpRequest, info: Info | None
@@ -239,27 +253,6 @@ class Member(Receiver):
             before, place.key = place.key, key
             if before is not None and key != before:
                 backend().exit(place.group, before, self.token)
-
-
-_TOO_OLD = (0, 0)
-
-
-def last_position(request: HttpRequest, group: str) -> Position | None:
-    """
-    Return from where a peer wants to go on: "last_id" in its URL's query.
-
-    What is no position becomes one that is too old.
-    """
-    try:
-        query = QueryDict(request.scope["query_string"])  # type: ignore[attr-defined]
-    except SuspiciousOperation:
-        # More fields than Django takes.
-        return _TOO_OLD
-    for last_id in reversed(query.getlist("last_id")):
-        name, separator, position = last_id.rpartition("@")
-        if separator and name == group:
-            return read_position(position) or _TOO_OLD
-    return None
 
 
 class _Over:

@@ -147,7 +147,9 @@ def here(group: str, position: Position) -> Message:
 
 def missed(group: str, position: Position) -> Message:
     """Return what a peer gets that has missed more than the history has."""
-    return _own({"@id": write_id(group, position), "@missed": True})
+    message = _own({"@id": write_id(group, position), "@missed": True})
+    message.position = position
+    return message
 
 
 def present(group: str, members: list[dict[str, Any]]) -> Message:

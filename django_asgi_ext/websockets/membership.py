@@ -8,6 +8,7 @@ from typing import Any
 from django_asgi_ext.groups.feed import Feed
 from django_asgi_ext.groups.member import Member
 from django_asgi_ext.groups.names import check_name
+from django_asgi_ext.groups.resuming import check_last_id
 from django_asgi_ext.protocols import Event
 from django_asgi_ext.threads import Unit
 from django_asgi_ext.websockets.request import WebSocketRequest
@@ -65,7 +66,12 @@ class Membership:
         if self.member is not None:
             self.member.leave(group)
 
-    def subscribe(self, group: str, info: dict[str, Any] | None = None) -> Subscription:
+    def subscribe(
+        self,
+        group: str,
+        info: dict[str, Any] | None = None,
+        last_id: str | None = None,
+    ) -> Subscription:
         """
         Return what is published to a group, to iterate over.
 
@@ -74,15 +80,21 @@ class Membership:
         are as they were published, JSON is decoded. The iteration ends when the
         connection is over.
 
-        Raise ValueError for a name that no group can have.
+        With ``last_id``, an id of a group with a history, what came after that
+        comes first. If more is missing than is kept, or it is none of the group's
+        ids, there is {"@id": ..., "@missed": True} in place of it.
+
+        Raise ValueError for a name that no group can have, TypeError for an id that
+        is no str, and ImproperlyConfigured for an id if the group has no history.
         """
         check_name(group)
+        check_last_id(last_id, group)
 
         async def begin() -> Feed:
             member = await self._as_member(group)
-            return await member.subscribe(group, self.request, info)
+            return await member.subscribe(group, self.request, info, last_id)
 
-        return Subscription(begin, self._transport, self._unit)
+        return Subscription(begin, self._transport, self._unit, last_id)
 
     async def _as_member(self, group: str) -> Member:
         check_name(group)

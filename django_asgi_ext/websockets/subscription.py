@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from django_asgi_ext.groups.feed import Feed
+from django_asgi_ext.groups.message import write_id
 from django_asgi_ext.threads import Unit
 from django_asgi_ext.websockets.transport import Transport
 
@@ -21,13 +22,31 @@ class Subscription:
     """
 
     def __init__(
-        self, begin: Callable[[], Awaitable[Feed]], transport: Transport, unit: Unit
+        self,
+        begin: Callable[[], Awaitable[Feed]],
+        transport: Transport,
+        unit: Unit,
+        last_id: str | None = None,
     ) -> None:
         self._begin = begin
         self._transport = transport
         self._unit = unit
+        self._last_id = last_id
         self._feed: Feed | None = None
         self._loop = asyncio.get_running_loop()
+
+    @property
+    def last_id(self) -> str | None:
+        """
+        The id of the last message, from which another subscription may go on.
+
+        Before the first message it is where this one has begun. None if that is not
+        known: without a history, or before the group is joined.
+        """
+        feed = self._feed
+        if feed is None or feed.position is None:
+            return self._last_id
+        return write_id(feed.group, feed.position)
 
     def __aiter__(self) -> Subscription:
         return self

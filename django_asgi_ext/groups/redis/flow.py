@@ -114,9 +114,7 @@ class Flow:
     def _skip_to(self, position: Position) -> None:
         """Tell the members that too much is missing to be read."""
         self._position = self.reached = position
-        message = messages.missed(self.group, position)
-        message.position = position
-        self._deliver(self.group, message)
+        self._deliver(self.group, messages.missed(self.group, position))
 
     def _refuse(self, error: Refused) -> None:
         logger.error("The history of the group %s is lost: %s", self.group, error)
