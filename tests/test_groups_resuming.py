@@ -171,6 +171,41 @@ async def test_all_while_others_publish(taker, group):
     await peer.leave()
 
 
+async def test_own_message(backend, connect, group):
+    """What a socket is excluded from it does not miss when it joins again."""
+
+    @websocket
+    async def view(socket):
+        last_id = socket.request.GET["last_id"]
+        await socket.join(group)
+        await groups.apublish(group, "own", exclude=socket)
+        await groups.apublish(group, "for all")
+        assert (await socket.recv(), await socket.leave(group)) == ("again", None)
+        await socket.join(group)
+        assert await socket.recv() == "and the view"
+        async for message in socket.subscribe(group, last_id=last_id):
+            await socket.send_json(message)
+
+    peer = connect(view)
+    peer.scope["query_string"] = f"last_id={group}@0-0".encode()
+    await peer.accepted()
+    last_id = (await hear(peer))["@id"]
+    assert (await hear(peer))["data"] == "for all"
+    await peer.leave()
+    peer = connect(view)
+    peer.scope["query_string"] = f"last_id={last_id}".encode()
+    await peer.accepted()
+    heard = [(await hear(peer))["data"] for _ in range(3)]
+    assert heard == ["own", "for all", "for all"]
+    await peer.say("again")
+    heard = [(await hear(peer))["data"] for _ in range(3)]
+    assert heard == ["own", "for all", "for all"]
+    await peer.say("and the view")
+    assert [await hear(peer) for _ in range(3)] == ["own", "for all", "for all"]
+    assert await peer.receive_nothing()
+    await peer.leave()
+
+
 async def test_where_a_subscription_begins(backend, connect, group):
     """A subscription without an id has one to go on from once its group is joined."""
 

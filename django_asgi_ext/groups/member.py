@@ -228,7 +228,7 @@ class Member(Receiver):
         place.reached = missed.position
         if not missed.is_complete:
             return [messages.missed(place.group, missed.position)]
-        return missed.messages
+        return [one for one in missed.messages if not self.is_excluded(one)]
 
     async def _appear(
         self, place: Place, request: HttpRequest, info: Info | None

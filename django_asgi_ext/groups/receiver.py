@@ -87,6 +87,10 @@ class Receiver:
         """A name that no other member has, in any process."""
         return f"{_prefix()}{self.number}"
 
+    def is_excluded(self, message: Message) -> bool:
+        """Return whether this is the one that does not get a message."""
+        return message.exclude is not None and number_of(message.exclude) == self.number
+
     def put(self, outbox: Outbox, group: str, message: Message) -> None:
         """Let a message wait; close the connection if it cannot."""
         policy = _OF_PRESENCE if message.kind == PRESENCE else policy_of(group)
