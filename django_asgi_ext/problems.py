@@ -44,6 +44,7 @@ _POLICY_OPTIONS: dict[str, tuple[Callable[[Any], bool], str]] = {
         "a whole number of messages or a timedelta above 0",
     ),
     "presence": (lambda value: isinstance(value, bool), "True or False"),
+    "grace": (lambda value: is_number(value, or_zero=True), "a number of seconds"),
 }
 
 

@@ -326,6 +326,15 @@ def test_import_of_a_protocol_keeps_the_cause():
             "ASGI_EXT['GROUPS']['POLICIES']['chat.*']['presence'] must be True or "
             "False, not 1.",
         ),
+        *(
+            (
+                {"POLICIES": {"chat.*": {"grace": value}}},
+                25,
+                "ASGI_EXT['GROUPS']['POLICIES']['chat.*']['grace'] must be a number "
+                f"of seconds, not {value!r}.",
+            )
+            for value in (-1, True, "5", float("inf"))
+        ),
     ],
 )
 def test_groups_that_cannot_be(groups, number, message):

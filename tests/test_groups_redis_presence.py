@@ -4,6 +4,7 @@ import asyncio
 
 from redis_processes import ADA, GRACE, eventually, said
 
+from django_asgi_ext.groups.departures import Departure, departures
 from django_asgi_ext.groups.message import PRESENCE
 
 pytest_plugins = ["redis_fixtures"]
@@ -32,6 +33,30 @@ async def test_join_once(shared_redis, processes, group):
     assert one.delivered[0][1].kind == PRESENCE
     assert one.delivered[0][1].exclude == "tab1"
     assert await asyncio.to_thread(two.backend.members, group) == []
+
+
+async def test_back_in_another_process(shared_redis, processes, group):
+    """Who comes back in another process in time has never left; else it leaves once."""
+    one, two = processes(shared_redis)
+    for process in (one, two):
+        await process.backend.subscribe(group)
+    await one.backend.enter(group, "1", "tab1", ADA)
+    first = Departure(one.backend, group, "1", "tab1")
+    departures.add(first, 300)
+    await two.backend.enter(group, "1", "tab2", ADA)
+
+    async def is_told():
+        return not departures
+
+    departures.add(first, 0.001)
+    await eventually(is_told)
+    # It comes after what has been told so far.
+    await one.backend.enter(group, "2", "other", GRACE)
+    assert await one.backend.amembers(group) == [ADA, GRACE]
+    departures.add(Departure(two.backend, group, "1", "tab2"), 0.001)
+    for process in (one, two):
+        heard = said(await process.until(3))
+        assert heard == [("join", ADA), ("join", GRACE), ("leave", ADA)]
 
 
 async def test_info_changes(shared_redis, processes, group):

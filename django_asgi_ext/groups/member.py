@@ -13,6 +13,7 @@ from django_asgi_ext.groups import message as messages
 from django_asgi_ext.groups.backends import backend
 from django_asgi_ext.groups.base import Info
 from django_asgi_ext.groups.delivery import delivery
+from django_asgi_ext.groups.departures import Departure, departures
 from django_asgi_ext.groups.feed import Feed
 from django_asgi_ext.groups.message import Message, Position
 from django_asgi_ext.groups.names import check_name
@@ -136,7 +137,7 @@ class Member(Receiver):
         place.give_up()
         self._delivery.discard(place, backend().unsubscribe)
         if place.key is not None:
-            backend().exit(group, place.key, self.token)
+            self._depart(group, place.key)
 
     def _take_out(self, place: Place) -> None:
         """Leave a group with this place, not with one that was taken since."""
@@ -239,6 +240,7 @@ class Member(Receiver):
         key, info = await describe(request, self.token, info)
         if not place.is_in:
             return
+        departures.call_back(Departure(backend(), place.group, key, self.token))
         is_there = False
         try:
             await backend().enter(place.group, key, self.token, info)
@@ -248,11 +250,16 @@ class Member(Receiver):
             current = self._places.get(place.group)
             if not is_there and (current is None or key != current.key):
                 # It has left, or was cancelled: it may be known by now.
-                backend().exit(place.group, key, self.token)
+                self._depart(place.group, key)
         if is_there:
             before, place.key = place.key, key
             if before is not None and key != before:
-                backend().exit(place.group, before, self.token)
+                self._depart(place.group, before)
+
+    def _depart(self, group: str, key: str) -> None:
+        """Have the others told that this one has left, unless it comes back."""
+        departure = Departure(backend(), group, key, self.token)
+        departures.add(departure, policy_of(group).grace)
 
 
 class _Over:

@@ -75,6 +75,11 @@ class MemoryBackend(Backend):
             table = self._tables.get(group)
             return table.infos() if table else []
 
+    def close(self) -> None:
+        """Forget who is there: who leaves later is not told of."""
+        with self._lock:
+            self._tables.clear()
+
     def _log(self, group: str) -> Log:
         log = self._logs.pop(group, None)
         if log is None:

@@ -33,12 +33,14 @@ class Policy:
     How a group is treated, the same in every process.
 
     ``slow`` is CLOSE, DROP_OLDEST or LATEST, ``history`` None if nothing is
-    kept, ``presence`` whether the members know who is there.
+    kept, ``presence`` whether the members know who is there. ``grace`` is for how
+    long who has left is there, as the same user may come back, in seconds.
     """
 
     slow: str = CLOSE
     history: History | None = None
     presence: bool = False
+    grace: float = 0.0
 
 
 @functools.lru_cache(_REMEMBERED)
@@ -58,7 +60,10 @@ def _policy(options: dict[str, Any]) -> Policy:
     elif history:
         kept = History(messages=history)
     return Policy(
-        options.get("slow") or CLOSE, kept, bool(options.get("presence", False))
+        slow=options.get("slow") or CLOSE,
+        history=kept,
+        presence=bool(options.get("presence", False)),
+        grace=options.get("grace") or 0.0,
     )
 
 

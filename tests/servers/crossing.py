@@ -20,6 +20,13 @@ async def member(socket, group):
             await socket.send(f"accepted {message}")
 
 
+@websocket
+async def introduced(socket, group, name):
+    """Be in a group by a name."""
+    await socket.join(group, info={"id": name})
+    await socket.recv()
+
+
 def publish(group, number):
     """Publish numbers from a plain script."""
     import django
@@ -36,4 +43,7 @@ else:
 
     from django.urls import path
 
-    urlpatterns = [path("ws/<str:group>/", member)]
+    urlpatterns = [
+        path("ws/<str:group>/", member),
+        path("ws/<str:group>/<str:name>/", introduced),
+    ]

@@ -11,7 +11,7 @@ ASGI_EXT = {
         "LOCATION": os.environ["CROSSING_REDIS"],
         "POLICIES": {
             "kept.*": {"history": 100_000},
-            "present.*": {"presence": True},
+            "present.*": {"presence": True, "grace": 4},
         },
     }
 }

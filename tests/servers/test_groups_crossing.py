@@ -255,6 +255,38 @@ async def test_worker_is_killed(servers, join):
         assert member.times_closed == 1
 
 
+async def test_reload_in_another_process(servers):
+    """A page that reloads, and is in another process then, leaves nobody's sight."""
+
+    async def come(server, name):
+        peer = await stack.enter_async_context(
+            connect(server.url(f"/ws/present.lobby/{name}/"))
+        )
+        members = json.loads(await peer.recv())["members"]
+        return peer, [member["id"] for member in members]
+
+    async def hear(peer):
+        async with asyncio.timeout(TIMEOUT):
+            message = json.loads(await peer.recv())
+        return message["@presence"], message["member"]["id"]
+
+    here, there = servers
+    async with AsyncExitStack() as stack:
+        watching, _ = await come(there, "watching")
+        ada, _ = await come(here, "ada")
+        assert await hear(watching) == ("join", "ada")
+        await ada.close()
+        ada, members = await come(there, "ada")
+        assert members == ["watching", "ada"]
+        start = time.monotonic()
+        await ada.close()
+        assert await hear(watching) == ("leave", "ada")
+        assert time.monotonic() - start >= 4
+        _, members = await come(here, "grace")
+        assert members == ["watching", "grace"]
+        assert await hear(watching) == ("join", "grace")
+
+
 async def test_script(environment, servers, join):
     """A plain script publishes 20,000 messages, and all arrive in order."""
     members = []
