@@ -327,9 +327,18 @@ async def test_two_joins_at_once(distant_member):
     """A socket that joins with two ids at once is there with one of them."""
     joins = [distant_member.join("chat", None, ignore, {"id": id}) for id in (1, 2)]
     await asyncio.gather(*joins)
-    assert len(groups.members("chat")) == 1
+    assert groups.members("chat") == [{"id": 2}]
     distant_member.leave("chat")
     assert groups.members("chat") == []
+
+
+@pytest.mark.parametrize("ids", [(1, 0), (0, 1), (1, 2, 0), (1, 0, 1)])
+async def test_several_joins_at_once(distant_member, ids):
+    """A socket that joins with several ids at once is there with the last of them."""
+    await asyncio.gather(
+        *(distant_member.join("chat", None, ignore, {"id": id}) for id in ids)
+    )
+    assert groups.members("chat") == [{"id": ids[-1]}]
 
 
 async def test_leaving_while_info_changes(distant_member):
@@ -349,7 +358,7 @@ async def test_joining_anew_while_info_changes(distant_member):
     while groups.members("chat") != [info]:
         await asyncio.sleep(0)
     distant_member.leave("chat")
-    await distant_member.join("chat", None, ignore, {"id": 0})
     assert not joining.done()
+    await distant_member.join("chat", None, ignore, {"id": 0})
     await joining
     assert groups.members("chat") == [{"id": 0}]

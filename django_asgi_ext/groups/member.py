@@ -36,7 +36,14 @@ class Member(Receiver):
     ``tell`` is called with a group and how many of its messages were lost.
     """
 
-    __slots__ = ("_delivery", "_places", "_tell", "_telling", "_untold")
+    __slots__ = (
+        "_appearing",
+        "_delivery",
+        "_places",
+        "_tell",
+        "_telling",
+        "_untold",
+    )
 
     def __init__(self, connection: Connection, tell: Tell) -> None:
         super().__init__(connection)
@@ -44,6 +51,8 @@ class Member(Receiver):
         self._tell = tell
         self._delivery = delivery()
         self._places: dict[str, Place] = {}
+        # Held while presence is told that it is there; made when that is needed.
+        self._appearing: asyncio.Lock | None = None
         # What was lost by group since the last time, None if nothing ever was.
         self._untold: dict[str, int] | None = None
         self._telling: asyncio.Task[None] | None = None
@@ -237,6 +246,15 @@ class Member(Receiver):
         """Let the other members know that this one is there."""
         if not policy_of(place.group).presence:
             return
+        if self._appearing is None:
+            self._appearing = asyncio.Lock()
+        # One after the other: each takes the place of the one before.
+        async with self._appearing:
+            await self._enter(place, request, info)
+
+    async def _enter(
+        self, place: Place, request: HttpRequest, info: Info | None
+    ) -> None:
         key, info = await describe(request, self.token, info)
         if not place.is_in:
             return
