@@ -246,6 +246,25 @@ def test_nothing_waits_for_a_loop_that_is_gone():
         assert not gone._queue
 
 
+def test_loop_that_is_closed_before_it_delivers():
+    """A loop that is closed while messages wait for it is forgotten with them."""
+
+    async def join():
+        member = Member(Wire(), None)
+        await member.join("chat", None, None, None)
+        return member, delivery()
+
+    loop = asyncio.new_event_loop()
+    member, closed = loop.run_until_complete(join())
+    groups.publish("chat", "one")
+    assert len(closed._queue) == 1
+    loop.close()
+    assert member.groups == {"chat"}
+    groups.publish("chat", "two")
+    assert member.groups == frozenset()
+    assert not closed._queue
+
+
 _FORK = """
 import asyncio, os, signal
 import django; django.setup()

@@ -120,7 +120,7 @@ class Delivery:
     def put(self, group: str, message: Message) -> None:
         """Have a message delivered, from any thread."""
         self._queue.append((group, message))
-        if not self._is_awake:
+        if not self._is_awake or self._is_over:
             self._wake()
 
     @property
@@ -128,9 +128,15 @@ class Delivery:
         """Whether more messages wait than should."""
         return len(self._queue) > BACKLOG
 
+    @property
+    def _is_over(self) -> bool:
+        loop = self._loop()
+        return loop is None or loop.is_closed()
+
     def _wake(self) -> None:
         with self._lock:
-            if self._is_awake:
+            # One that is closed runs nothing, though it was woken before.
+            if self._is_awake and not self._is_over:
                 return
             self._is_awake = True
         loop = self._loop()
