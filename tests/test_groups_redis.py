@@ -24,6 +24,15 @@ async def test_publish(shared_redis, processes, value):
     assert await two.until(1) == [value]
 
 
+async def test_unsubscribed_when_closed(shared_redis, processes, group):
+    """Who leaves a backend that is closed does not begin its thread anew."""
+    process = processes(shared_redis, 1)
+    await process.backend.subscribe(group)
+    await asyncio.to_thread(process.backend.close)
+    process.backend.unsubscribe(group)
+    assert not process.backend._thread.is_running
+
+
 async def test_own_messages_are_skipped(shared_redis, processes, group):
     """A process does not get its own messages, which its members have already."""
     one, two = processes(shared_redis)

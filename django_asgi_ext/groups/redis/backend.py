@@ -127,7 +127,8 @@ class RedisBackend(Backend):
         """Have the messages of a group come no more."""
         with self._lock:
             flow = self._flows.pop(group, None)
-            if flow is not None:
+            # Else nothing comes any more.
+            if flow is not None and self._thread.is_running:
                 self._thread.post(self._link.discard, flow)
 
     async def since(self, group: str, position: Position, history: History) -> Missed:
