@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from threading import Lock
 
 
@@ -14,6 +15,10 @@ class Counters:
     """
 
     def __init__(self) -> None:
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Count from the beginning."""
         self._lock = Lock()
         self._numbers = {"dropped": 0, "closed": 0}
 
@@ -29,3 +34,8 @@ class Counters:
 
 
 counters = Counters()
+
+# Another thread of the process that has forked may have held the lock, and the
+# numbers are of that process. Windows does not fork.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=counters.begin_anew)
