@@ -1,7 +1,9 @@
 """Groups with presence: who is there."""
 
 import asyncio
+import datetime
 import json
+import uuid
 
 import pytest
 from django.contrib.auth.models import AnonymousUser
@@ -232,6 +234,31 @@ async def test_new_info_of_unknown_type(member):
     assert str(error.value).startswith("Object of type object is not JSON serializable")
     assert groups.members("chat") == [{"id": 1}]
     ada.end()
+
+
+async def test_info_that_changes_later(member):
+    """What becomes of an info afterwards, or of the list of members, nobody sees."""
+    info = {"id": 1, "tags": ["a"]}
+    ada = Member(Wire(), None)
+    await ada.join("chat", None, ignore, info)
+    info["name"] = "later"
+    info["tags"].append("b")
+    for found in (groups.members("chat"), await groups.amembers("chat")):
+        assert found == [{"id": 1, "tags": ["a"]}]
+        found[0]["tags"].append("c")
+    assert groups.members("chat") == [{"id": 1, "tags": ["a"]}]
+    ada.end()
+
+
+async def test_info_out_of_json(member):
+    """An info is what JSON makes of it, and so is the id that says who is the same."""
+    key = uuid.UUID(int=1)
+    ada, tab = Member(Wire(), None), Member(Wire(), None)
+    await ada.join("chat", None, ignore, {"id": key, "since": datetime.date.min})
+    await tab.join("chat", None, ignore, {"id": str(key)})
+    assert groups.members("chat") == [{"id": str(key), "since": "0001-01-01"}]
+    ada.end()
+    tab.end()
 
 
 async def test_leave_group(member, connect):

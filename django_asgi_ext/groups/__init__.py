@@ -7,6 +7,7 @@ Anything may publish: a view, a signal receiver, a task, a management command.
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
@@ -86,18 +87,19 @@ def members(group: str) -> list[dict[str, Any]]:
     """
     Return the public info of who is in a group with presence, in all processes.
 
-    A user who is there several times is in it once, first come first.
+    A user who is there several times is in it once, first come first. It is what
+    JSON has made of it, and the caller's own.
 
     Raise ImproperlyConfigured if the group has no presence.
     """
     _check_presence(group)
-    return backend().members(group)
+    return deepcopy(backend().members(group))
 
 
 async def amembers(group: str) -> list[dict[str, Any]]:
     """Return the public info of who is in a group with presence, as members() does."""
     _check_presence(group)
-    return await backend().amembers(group)
+    return deepcopy(await backend().amembers(group))
 
 
 def counters() -> dict[str, int]:

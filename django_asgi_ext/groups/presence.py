@@ -56,6 +56,7 @@ async def describe(
 
     A user has one key, and so has an anonymous one with a session; without it each
     socket has its own. ``info`` comes on top, and its "id" is the key if it has one.
+    What is returned is the info as others get it, out of JSON, and a copy.
 
     Raise TypeError if the info is no dict, and TypeError or ValueError if JSON
     (RFC 8259, with what DjangoJSONEncoder adds) cannot express it.
@@ -67,7 +68,8 @@ async def describe(
         default = await sync_to_async(_describe)(request, token, info is None)
         info = {**default, **(info or {})}
     # Here, and not when it is told to others: they cannot help it.
-    json.dumps(info, cls=DjangoJSONEncoder, allow_nan=False)
+    text = json.dumps(info, cls=DjangoJSONEncoder, allow_nan=False)
+    info = json.loads(text)
     # 1 and "1" are not the same.
     return repr(info["id"]), info
 
