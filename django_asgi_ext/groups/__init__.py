@@ -49,8 +49,11 @@ def publish(
     it is sent when the transaction of the database ``using`` is committed, and
     never if that is rolled back.
 
-    Raise ValueError for a name that no group can have, and TypeError or
-    ValueError for a message that cannot be encoded.
+    Raise ValueError for a name that no group can have, TypeError or ValueError for a
+    message that cannot be encoded, and GroupsUnavailable if one cannot be kept for a
+    group with a history. With ``on_commit`` that comes out of the atomic() block, as
+    what any function for transaction.on_commit() raises: the data is committed, and
+    the functions after it are not called.
     """
     encoded = _encode(group, message, key, exclude)
     if on_commit:
