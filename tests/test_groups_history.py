@@ -601,6 +601,20 @@ async def test_forgotten_groups(settings_of_ours, monkeypatch):
     assert list(backend()._logs) == ["room.4", "room.2", "room.5"]
 
 
+async def test_group_in_use(settings_of_ours, monkeypatch):
+    """A history whose position a peer was told is one that somebody needs."""
+    now = 1000.0
+    monkeypatch.setattr(history.time, "monotonic", lambda: now)
+    settings_of_ours(GROUPS={"POLICIES": POLICIES})
+    for group in ("one", "two"):
+        await backend().subscribe(group)
+    now += memory.UNUSED - 1
+    await backend().subscribe("one")
+    now += 2
+    await backend().subscribe("three")
+    assert list(backend()._logs) == ["one", "three"]
+
+
 async def test_cancelled_while_joining(connect, urls, settings_of_ours):
     """A view that is cancelled while it catches up is no member of half a group."""
     settings_of_ours(GROUPS={"POLICIES": POLICIES})

@@ -46,7 +46,7 @@ class MemoryBackend(Backend):
         if policy_of(group).history is None:
             return None
         with self._lock:
-            return self._log(group).last
+            return self._log(group).now()
 
     async def since(self, group: str, position: Position, history: History) -> Missed:
         """Return what came after a position."""
