@@ -303,6 +303,7 @@ async def test_silent_connection(own_redis, processes, monkeypatch, gaps):
     await eventually(is_noticed)
     own_redis.thaw()
     await crosses(one, two, "chat")
+    await eventually_told(gaps)
     assert gaps[0][0] == ["chat"]
 
 
