@@ -15,7 +15,7 @@ from django.template import engines
 from django.urls import path
 from documents import blocks
 
-from django_asgi_ext import get_asgi_application, websocket
+from django_asgi_ext import get_asgi_application, groups, websocket
 
 PAGE = Path(__file__).with_name("page.html").read_text()
 WORKER = """
@@ -97,6 +97,15 @@ async def history(socket):
             await socket.send(text)
 
 
+@websocket(group="kept.{room}")
+async def kept(socket, room):
+    """Cut the peer off when it says so, and then publish what it has not heard."""
+    await socket.recv()
+    await socket.leave(f"kept.{room}")
+    await groups.apublish(f"kept.{room}", "missed")
+    await socket.close(1012)
+
+
 @websocket(subprotocols=["chat.v2"])
 async def subprotocol(socket):
     await socket.recv()
@@ -115,6 +124,7 @@ urlpatterns = [
     path("ws/denied/", denied),
     path("ws/hanging/", hanging),
     path("ws/history/", history),
+    path("ws/kept/<room>/", kept),
     path("ws/subprotocol/", subprotocol),
 ]
 

@@ -75,6 +75,21 @@ def test_resuming(page):
     ]
 
 
+def test_resuming_without_a_message(page):
+    """A page that has heard nothing of a group yet comes back to what it missed."""
+    script = """
+    const socket = await opened(`/ws/kept/${crypto.randomUUID()}/`);
+    await until(() => socket.lastIds.length);
+    socket.send("cut me off");
+    await nth(socket, "message");
+    return [types(socket), messages(socket)];
+    """
+    assert page.run(script) == [
+        ["open", "close", "open", "message"],
+        ["missed"],
+    ]
+
+
 def test_resuming_without_query(page):
     """Ids become the query of a URL that has none."""
     script = """
