@@ -66,12 +66,13 @@ class Departures:
             due = time.monotonic() + seconds
             self._due[departure] = due
             heapq.heappush(self._queue, (due, next(self._numbers), departure))
-            self._changed.notify()
-            if self._thread is None and not self._begin():
-                del self._due[departure]
-                self._queue.clear()
-            else:
+            if self._queue[0][-1] is departure:
+                # Nobody else is due before.
+                self._changed.notify()
+            if self._thread is not None or self._begin():
                 return
+            del self._due[departure]
+            self._queue.clear()
         departure.tell()
 
     def call_back(self, departure: Departure) -> None:
