@@ -153,6 +153,30 @@ async def test_history_is_refused(shared_redis, processes, group, caplog):
     assert caplog.messages[0].startswith(f"The history of the group {group} is lost: ")
 
 
+@pytest.mark.parametrize("is_early", [True, False])
+async def test_messages_for_the_flow_before(shared_redis, processes, group, is_early):
+    """What comes before a flow has begun is delivered once, and is where it begins."""
+    from django_asgi_ext.groups.redis.flow import Flow
+    from django_asgi_ext.groups.redis.log import RedisLog
+
+    process, delivered = processes(shared_redis, 1), []
+    messages = [encode(number) for number in range(4)]
+    for message in messages:
+        await process.backend.apublish(group, message, KEPT)
+    log = RedisLog(process.backend._clients, KEPT)
+    flow = Flow(group, lambda _, m: delivered.append(m.value), log)
+    beginning = asyncio.ensure_future(flow.begin())
+    if not is_early:
+        # It asks Redis now.
+        await asyncio.sleep(0)
+    flow.take(messages[1])
+    await beginning
+    flow.hold()
+    assert flow.begun_at == messages[1].position
+    assert await flow.catch_up()
+    assert delivered == [1, 2, 3]
+
+
 async def test_since_nothing(shared_redis, processes, group):
     """A group without messages has a position from which a peer can go on."""
     process = processes(shared_redis, 1)

@@ -171,6 +171,49 @@ async def test_all_while_others_publish(taker, group):
     await peer.leave()
 
 
+@websocket(group="{group}")
+async def listening(socket, group):
+    """Wait until the peer leaves."""
+    await socket.recv()
+
+
+@pytest.mark.parametrize("others", [0, 1])
+async def test_here_while_others_publish(backend, connect, urls, group, others):
+    """No message lies between where the group was and the first one that comes."""
+    is_over = asyncio.Event()
+
+    async def talk():
+        number = 0
+        while not is_over.is_set():
+            await publish(group, number)
+            number += 1
+            await asyncio.sleep(0.001)
+
+    async def come(query=""):
+        peer = connect(f"/ws/{group}/{query}")
+        await peer.accepted()
+        return peer, await hear(peer)
+
+    urls(path("ws/<group>/", listening))
+    staying = [(await come())[0] for _ in range(others)]
+    talking = asyncio.create_task(talk())
+    try:
+        for _ in range(10):
+            peer, here = await come()
+            assert list(here) == ["@id"]
+            live = [await hear(peer) for _ in range(2)]
+            assert live[1]["data"] == live[0]["data"] + 1
+            await peer.leave()
+            peer, missed = await come(f"?last_id={here['@id']}")
+            assert [missed, await hear(peer)] == live
+            await peer.leave()
+    finally:
+        is_over.set()
+        await talking
+    for peer in staying:
+        await peer.leave()
+
+
 async def test_own_message(backend, connect, group):
     """What a socket is excluded from it does not miss when it joins again."""
 

@@ -52,14 +52,17 @@ class Flow:
             return
         now = time.time_ns() // 1_000_000
         try:
-            self._position = await self._log.last(self.group)
-            self.begun_at = self.reached = self._position
+            last = await self._log.last(self.group)
         except Exception as error:
             if not isinstance(error, Refused):
                 # As Redis would count, if its clock is right.
-                self._position = (now, 0)
+                self._position = self._position or (now, 0)
                 raise
             self._refuse(error)
+        else:
+            # Messages that come for the flow before this one may have been first.
+            if self._position is None:
+                self._reach(last)
 
     def hold(self) -> None:
         """Let messages wait: those before them are to be read first."""
@@ -108,13 +111,18 @@ class Flow:
         if position is not None:
             if self._position is not None and position <= self._position:
                 return
-            self._position = self.reached = position
+            self._reach(position)
         self._deliver(self.group, message)
 
     def _skip_to(self, position: Position) -> None:
         """Tell the members that too much is missing to be read."""
-        self._position = self.reached = position
+        self._reach(position)
         self._deliver(self.group, messages.missed(self.group, position))
+
+    def _reach(self, position: Position) -> None:
+        self._position = self.reached = position
+        if self.begun_at is None:
+            self.begun_at = position
 
     def _refuse(self, error: Refused) -> None:
         logger.error("The history of the group %s is lost: %s", self.group, error)
