@@ -69,7 +69,7 @@ async def test_wire_format(connect, urls):
 
 async def test_going_on_in_a_view(connect, urls):
     """The view of the page takes what came after the id that the peer has."""
-    urls(path("orders/", run(VIEWS, ORDERS).count_orders))
+    urls(path("orders/", run(VIEWS, ORDERS).watch_orders))
     with override_settings(ASGI_EXT=run(SETTINGS).ASGI_EXT):
         first = connect("/orders/?since=none")
         await first.accepted()
