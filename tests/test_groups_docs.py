@@ -14,7 +14,7 @@ from django_asgi_ext.checks import check_settings
 from django_asgi_ext.groups import delivery, history, memory
 
 PAGE = "docs/groups.md"
-VIEWS, SHOUT, PUBLISH, SETTINGS, ORDERS = blocks(PAGE, "python")
+VIEWS, SHOUT, FOLLOW, PUBLISH, SETTINGS, ORDERS = blocks(PAGE, "python")
 
 
 def run(*code):
@@ -65,6 +65,28 @@ async def test_wire_format(connect, urls):
     assert [_without_time(text) for text in heard if "@id" in text] == [
         _without_time(text) for text in shown
     ]
+
+
+async def test_following_in_a_view(connect, urls):
+    """The view of the page has joined before it looks up what there is."""
+
+    class Order:
+        """Orders in a database where one changes meanwhile."""
+
+        class objects:
+            @staticmethod
+            async def values(*fields):
+                groups.publish("orders", {"id": 1, "status": "sent"})
+                yield {"id": 1, "status": "new"}
+
+    views = run(VIEWS, FOLLOW)
+    views.follow_orders.__wrapped__.__globals__["Order"] = Order
+    urls(path("orders/", views.follow_orders))
+    peer = connect("/orders/")
+    await peer.accepted()
+    assert json.loads(await peer.hear()) == [{"id": 1, "status": "new"}]
+    assert json.loads(await peer.hear()) == [{"id": 1, "status": "sent"}]
+    await peer.leave()
 
 
 async def test_going_on_in_a_view(connect, urls):

@@ -3,6 +3,7 @@
 import asyncio
 import datetime
 import json
+import threading
 import uuid
 
 import pytest
@@ -297,18 +298,48 @@ async def test_with_history(member):
 
 
 async def test_subscription(member, connect):
-    """A view that subscribes is there too, and takes what is told of others."""
+    """A view that subscribes is not there, and is told nothing of who is."""
+
+    @websocket
+    async def view(socket):
+        async with socket.subscribe("chat") as messages:
+            await socket.send("there")
+            async for message in messages:
+                await socket.send(message)
+
+    ada, _ = await member("ada")
+    peer = connect(view)
+    await peer.accepted()
+    assert await peer.hear() == "there"
+    assert await ada.receive_nothing()
+    assert groups.members("chat") == [ADA_INFO]
+    await ada.leave()
+    groups.publish("chat", "for all")
+    assert await peer.hear() == "for all"
+    await peer.leave()
+
+
+@pytest.mark.parametrize("options", [{"info": {"id": "x"}}, {"presence": True}])
+async def test_subscription_with_presence(member, connect, options):
+    """With presence or an info it is there, and takes what is told of others."""
 
     @websocket
     async def view(socket):
         await socket.accept()
-        async for message in socket.subscribe("chat", info={"id": "x"}):
+        async for message in socket.subscribe("chat", **options):
             await socket.send_json([message])
 
+    grace, _ = await member("grace")
     peer = connect(view)
     await peer.accepted()
     (told,) = await hear(peer)
-    assert told == {"@presence": "members", "group": "chat", "members": [{"id": "x"}]}
+    assert told["@presence"] == "members"
+    [_, info] = told["members"]
+    assert (await hear(grace))["member"] == info
+    await grace.leave()
+    (told,) = await hear(peer)
+    assert told == {"@presence": "leave", "group": "chat", "member": GRACE_INFO}
+    assert groups.members("chat") == [info]
     await peer.leave()
     assert groups.members("chat") == []
 
@@ -389,3 +420,27 @@ async def test_joining_anew_while_info_changes(distant_member):
     await distant_member.join("chat", None, ignore, {"id": 0})
     await joining
     assert groups.members("chat") == [{"id": 0}]
+
+
+async def test_back_while_leaving(member, monkeypatch):
+    """Who comes back while the socket before leaves is not told to have left."""
+    ada, _ = await member("ada")
+    is_asked, goes_on = threading.Event(), threading.Event()
+
+    class SlowUser(User):
+        """A user whose name takes a while, as one of the database may."""
+
+        def __str__(self):
+            is_asked.set()
+            assert goes_on.wait(10)
+            return super().__str__()
+
+    monkeypatch.setitem(USERS, "ada", SlowUser(1, "ada"))
+    back = asyncio.create_task(member("ada"))
+    await asyncio.to_thread(is_asked.wait, 10)
+    await ada.leave()
+    goes_on.set()
+    peer, told = await back
+    assert told["members"] == [ADA_INFO]
+    await groups.apublish("chat", "hello")
+    assert await peer.hear() == "hello"

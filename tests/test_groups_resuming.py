@@ -38,8 +38,9 @@ def backend(request, settings_of_ours):
 @websocket
 async def taking(socket, group):
     """Take what is published to a group, and send it on with its id."""
-    messages = socket.subscribe(group, last_id=socket.request.GET.get("last_id"))
-    assert messages.last_id == socket.request.GET.get("last_id")
+    last_id = socket.request.GET.get("last_id")
+    messages = socket.subscribe(group, last_id=last_id, presence=True)
+    assert messages.last_id == last_id
     await socket.accept()
     async for message in messages:
         await socket.send_json([message, messages.last_id])

@@ -48,6 +48,29 @@ async def test_subscription_is_left_with_its_loop(connect):
     assert await peer.closed() == (1000, "")
 
 
+async def test_block(connect):
+    """Within a block a subscription has joined, and behind it it has left."""
+
+    @websocket
+    async def view(socket):
+        async with socket.subscribe("chat") as messages:
+            groups.publish("chat", "at once")
+            async for message in messages:
+                await socket.send(message)
+                if message == "end":
+                    break
+        await socket.send(str(sorted(socket.groups)))
+        assert [message async for message in messages] == []
+
+    peer = connect(view)
+    await peer.accepted()
+    assert await peer.hear() == "at once"
+    groups.publish("chat", "end")
+    assert await peer.hear() == "end"
+    assert await peer.hear() == "[]"
+    assert await peer.closed() == (1000, "")
+
+
 async def test_join_behind_the_loop(connect):
     """A view that leaves the loop over a subscription may join the group at once."""
 

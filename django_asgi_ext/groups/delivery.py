@@ -18,7 +18,7 @@ from contextvars import Context
 from threading import Lock
 from weakref import WeakKeyDictionary, ref
 
-from django_asgi_ext.groups.message import Message
+from django_asgi_ext.groups.message import Message, read_presence
 from django_asgi_ext.groups.outbox import Outbox
 from django_asgi_ext.groups.receiver import Place, Receiver, number_of
 from django_asgi_ext.groups.sending import DONE, Rest, Stage
@@ -212,15 +212,22 @@ class Delivery:
         return waits
 
     def _places_for(self, group: str, message: Message) -> Sequence[Place]:
+        places = self._all_places(group)
+        said = read_presence(message)
+        if said is not None:
+            places = [place for place in places if place.is_told(said)]
+        if message.exclude is not None:
+            number = number_of(message.exclude)
+            places = [place for place in places if place.member.number != number]
+        return places
+
+    def _all_places(self, group: str) -> Sequence[Place]:
         places = self._snapshots.get(group)
         if places is None:
             places = tuple(self._places.get(group, {}).values())
             if places:
                 self._snapshots[group] = places
-        if message.exclude is None:
-            return places
-        number = number_of(message.exclude)
-        return [place for place in places if place.member.number != number]
+        return places
 
     def _deliver(self, stage: Stage, places: Sequence[Place], message: Message) -> None:
         # One loop for all of it: each call in between costs every member.

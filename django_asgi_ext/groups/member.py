@@ -106,11 +106,13 @@ class Member(Receiver):
         request: HttpRequest,
         info: Info | None,
         last_id: str | None = None,
+        is_present: bool = True,
     ) -> Feed:
         """
         Join a group whose messages the view takes by itself.
 
-        It gets what came after last_id before anything else.
+        It gets what came after last_id before anything else. If it is not present,
+        nobody hears of it, nor does it hear who is there.
 
         Raise what check_name(), describe() and the backend raise.
         """
@@ -118,6 +120,7 @@ class Member(Receiver):
         self.leave(group)
         feed = Feed(group, self._drop)
         place = Place(self, group, feed)
+        place.is_present = is_present
         place.hold()
         self._add(place)
         policy = policy_of(group)
@@ -127,7 +130,7 @@ class Member(Receiver):
                 since = None if last_id is None else position_of(last_id, group)
                 first = await self._first(place, since, now, policy.history)
                 feed.begin(since or now, first)
-            if policy.presence:
+            if policy.presence and is_present:
                 await self._appear(place, request, info)
                 members = await backend().amembers(group)
                 self.put(feed.outbox, group, messages.present(group, members))

@@ -162,5 +162,13 @@ def presence(kind: str, group: str, member: dict[str, Any]) -> Message:
     return _own({"@presence": kind, "group": group, "member": member})
 
 
+def read_presence(message: Message) -> dict[str, Any] | None:
+    """Return what a message says of who is there, None if it is about other things."""
+    if message.kind != PRESENCE:
+        return None
+    value: dict[str, Any] = message.value
+    return value if "@presence" in value else None
+
+
 def _own(value: dict[str, Any]) -> Message:
     return Message(PRESENCE, json.dumps(value, cls=DjangoJSONEncoder))

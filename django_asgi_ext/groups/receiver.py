@@ -9,11 +9,11 @@ import secrets
 from collections.abc import Iterator
 from contextvars import Context, copy_context
 from itertools import count
-from typing import Protocol
+from typing import Any, Protocol
 
 from django_asgi_ext import conf
 from django_asgi_ext.groups.counting import counters
-from django_asgi_ext.groups.message import PRESENCE, Message, Position
+from django_asgi_ext.groups.message import PRESENCE, Message, Position, read_presence
 from django_asgi_ext.groups.outbox import Outbox
 from django_asgi_ext.groups.policy import Policy, policy_of
 from django_asgi_ext.groups.sending import Rest
@@ -161,7 +161,8 @@ class Place:
     ``is_direct`` is whether messages go straight to the peer. Else they are
     ``held`` while the member gets what came before, or its view takes them from
     ``feed``, or they may have ``reached`` the peer already, up to that position.
-    ``is_in`` is whether it has not left.
+    ``is_in`` is whether it has not left, and ``is_present`` whether it is one of those
+    who are there and hear of each other, if the group has presence.
     """
 
     __slots__ = (
@@ -170,6 +171,7 @@ class Place:
         "held",
         "is_direct",
         "is_in",
+        "is_present",
         "key",
         "member",
         "reached",
@@ -183,7 +185,7 @@ class Place:
         self.reached: Position | None = None
         # By which the presence of the group knows it.
         self.key: str | None = None
-        self.is_in = True
+        self.is_in = self.is_present = True
         self.is_direct = feed is None
 
     def hold(self) -> None:
@@ -194,7 +196,8 @@ class Place:
     def take_held(self) -> Iterator[Message]:
         """Yield what is held, and what comes meanwhile, until there is no more."""
         while self.held is not None and (message := self.held.pop()) is not None:
-            if self.is_news(message):
+            said = read_presence(message)
+            if self.is_news(message) and (said is None or self.is_told(said)):
                 yield message
         self.held = None
         self._settle()
@@ -209,6 +212,14 @@ class Place:
         self.reached = None
         self._settle()
         return True
+
+    def is_told(self, said: dict[str, Any]) -> bool:
+        """Return whether the peer gets what is said of who is there."""
+        if not self.is_present:
+            return False
+        # The leave of another connection may come late: this one is there.
+        is_leave = said["@presence"] == "leave"
+        return not is_leave or repr(said["member"]["id"]) != self.key
 
     def outbox(self) -> Outbox | None:
         """Return where a message has to wait now, None if it need not."""

@@ -71,14 +71,18 @@ class Membership:
         group: str,
         info: dict[str, Any] | None = None,
         last_id: str | None = None,
+        presence: bool = False,
     ) -> Subscription:
         """
         Return what is published to a group, to iterate over.
 
-        The socket joins it with the first message that is asked for, but the peer
-        gets nothing by itself: that is for the view to send. str and bytes
-        are as they were published, JSON is decoded. The iteration ends when the
-        connection is over.
+        The socket joins it with the first message that is asked for, or when it enters
+        ``async with``, at whose end it leaves. The peer gets nothing by itself: that
+        is for the view to send. str and bytes are as they were published, JSON is
+        decoded. The iteration ends when the connection is over.
+
+        If the group has presence, the socket is none of those who are there, and does
+        not hear of them. With ``presence``, or an ``info`` as for join(), it is.
 
         With ``last_id``, an id of a group with a history, what came after that
         comes first. If more is missing than is kept, or it is none of the group's
@@ -92,7 +96,10 @@ class Membership:
 
         async def begin() -> Feed:
             member = await self._as_member(group)
-            return await member.subscribe(group, self.request, info, last_id)
+            is_present = presence or info is not None
+            return await member.subscribe(
+                group, self.request, info, last_id, is_present
+            )
 
         return Subscription(begin, self._transport, self._unit, last_id)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from types import TracebackType
 from typing import Any
 
 from django_asgi_ext.groups.feed import Feed
@@ -16,9 +17,9 @@ class Subscription:
     """
     What is published to a group, for a view to iterate over.
 
-    It begins with the first message that is asked for. It ends when the view
-    leaves the group, when the connection is over, and when nothing refers to it
-    any more, as behind a loop that was left.
+    It begins with the first message that is asked for, or as a context manager. It
+    ends with that, when the view leaves the group, when the connection is over,
+    and when nothing refers to it any more, as behind a loop that was left.
     """
 
     def __init__(
@@ -47,6 +48,22 @@ class Subscription:
         if feed is None or feed.position is None:
             return self._last_id
         return write_id(feed.group, feed.position)
+
+    async def __aenter__(self) -> Subscription:
+        """Join the group: what is published from now on is here to be taken."""
+        if self._feed is None:
+            self._feed = await self._begin()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Leave the group."""
+        if self._feed is not None:
+            self._feed.drop()
 
     def __aiter__(self) -> Subscription:
         return self
