@@ -6,15 +6,11 @@ import time
 from importlib.util import find_spec
 
 import pytest
-from asgiref.sync import sync_to_async
 from browser import require
-from django.contrib.auth.models import Group
-from django.db import transaction
-from documents import blocks
 from redis_processes import ADA, GRACE, KEPT, TIMEOUT, eventually, said
 from redis_server import free_port
 
-from django_asgi_ext import GroupsUnavailable, group_gap, groups
+from django_asgi_ext import GroupsUnavailable, group_gap
 from django_asgi_ext.groups.message import encode, write_position
 
 pytest_plugins = ["redis_fixtures"]
@@ -184,50 +180,6 @@ async def test_publish_while_away(own_redis, processes, is_async):
     await publish("chat", None)
     with pytest.raises(GroupsUnavailable, match="Redis is away: "):
         await publish("kept.a", KEPT)
-
-
-@pytest.fixture
-def no_redis(settings_of_ours):
-    """Name a Redis in the settings that is not there."""
-    settings_of_ours(
-        GROUPS={
-            "BACKEND": "django_asgi_ext.groups.redis.RedisBackend",
-            "LOCATION": f"redis://127.0.0.1:{free_port()}",
-            "POLICIES": {"kept.*": {"history": 10}, "orders": {"history": 10}},
-        }
-    )
-
-
-async def test_publish_on_commit_while_away(no_redis):
-    """A message that cannot be kept on commit raises behind it: the data is there."""
-    called = []
-
-    def work():
-        with transaction.atomic():
-            Group.objects.create(name="committed")
-            groups.publish("chat", "lost", on_commit=True)
-            transaction.on_commit(lambda: called.append("before"))
-            groups.publish("kept.a", "message", on_commit=True)
-            transaction.on_commit(lambda: called.append("after"))
-
-    with pytest.raises(GroupsUnavailable, match="Redis is away: "):
-        await sync_to_async(work)()
-    assert called == ["before"]
-    # The connection is as good as before.
-    deleted = await sync_to_async(Group.objects.filter(name="committed").delete)()
-    assert deleted[0] == 1
-    # Outside of a transaction it is at once.
-    with pytest.raises(GroupsUnavailable, match="Redis is away: "):
-        await groups.apublish("kept.a", "message", on_commit=True)
-
-
-async def test_saved_while_away(no_redis):
-    """The function of the page saves, though nobody can be told."""
-    names = {}
-    exec(blocks("docs/redis.md", "python")[-1], names)
-    order = Group(name="order")
-    await sync_to_async(names["save"])(order)
-    assert (await sync_to_async(order.delete)())[0] == 1
 
 
 @pytest.mark.parametrize("is_async", [True, False])

@@ -8,6 +8,7 @@ Anything may publish: a view, a signal receiver, a task, a management command.
 from __future__ import annotations
 
 from copy import deepcopy
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
@@ -20,7 +21,11 @@ from django_asgi_ext.groups.counting import counters as _counters
 from django_asgi_ext.groups.message import Message, encode
 from django_asgi_ext.groups.names import check_name
 from django_asgi_ext.groups.policy import policy_of
-from django_asgi_ext.groups.publishing import apublish_now, publish_now
+from django_asgi_ext.groups.publishing import (
+    apublish_now,
+    publish_committed,
+    publish_now,
+)
 
 if TYPE_CHECKING:
     from django_asgi_ext.websockets.connection import WebSocket
@@ -47,17 +52,15 @@ def publish(
     ``key`` says which messages replace each other where a slow member sees the
     latest only. ``exclude`` is a socket that does not get it. With ``on_commit``
     it is sent when the transaction of the database ``using`` is committed, and
-    never if that is rolled back.
+    never if that is rolled back; what cannot be sent then is logged.
 
-    Raise ValueError for a name that no group can have, TypeError or ValueError for a
-    message that cannot be encoded, and GroupsUnavailable if one cannot be kept for a
-    group with a history. With ``on_commit`` that comes out of the atomic() block, as
-    what any function for transaction.on_commit() raises: the data is committed, and
-    the functions after it are not called.
+    Raise ValueError for a name that no group can have, TypeError or ValueError for
+    a message that cannot be encoded, and, without ``on_commit``, GroupsUnavailable
+    for one that cannot be kept though its group has a history.
     """
     encoded = _encode(group, message, key, exclude)
     if on_commit:
-        transaction.on_commit(lambda: publish_now(group, encoded), using)
+        transaction.on_commit(partial(publish_committed, group, encoded), using)
     else:
         publish_now(group, encoded)
 
@@ -80,7 +83,7 @@ async def apublish(
     encoded = _encode(group, message, key, exclude)
     if on_commit:
         await sync_to_async(transaction.on_commit)(
-            lambda: publish_now(group, encoded), using
+            partial(publish_committed, group, encoded), using
         )
     else:
         await apublish_now(group, encoded)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 
 from django_asgi_ext import deployment
+from django_asgi_ext.exceptions import GroupsUnavailable
 from django_asgi_ext.groups.backends import backend
 from django_asgi_ext.groups.delivery import deliver, is_behind
 from django_asgi_ext.groups.message import Message
 from django_asgi_ext.groups.policy import History, policy_of
+
+logger = logging.getLogger("django_asgi_ext.groups")
 
 # How long who publishes more than event loops can deliver is held back with each
 # message, in seconds: one of them may stand still.
@@ -24,6 +28,19 @@ def publish_now(group: str, message: Message) -> None:
         deadline = time.monotonic() + PATIENCE
         while is_behind(group) and time.monotonic() < deadline:
             time.sleep(_PAUSE)
+
+
+def publish_committed(group: str, message: Message) -> None:
+    """
+    Publish what a transaction has stored; log it if that cannot be.
+
+    Nobody could act on an error: the transaction is committed, and what else waits
+    for that must be called all the same.
+    """
+    try:
+        publish_now(group, message)
+    except GroupsUnavailable as error:
+        logger.error("A message to %s is not published on commit: %s", group, error)
 
 
 async def apublish_now(group: str, message: Message) -> None:
