@@ -9,6 +9,7 @@ import threading
 import django
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
+from django.core.exceptions import SynchronousOnlyOperation
 from django.db import transaction
 from django.http import HttpResponse
 from django.urls import path
@@ -174,6 +175,36 @@ async def test_on_commit_of_an_async_view(peer):
     assert await peer.hear() == "at once"
     await sync_to_async(end)()
     assert await peer.hear() == "committed"
+
+
+ON_COMMIT_ON_A_LOOP = (
+    "groups.publish(..., on_commit=True) asks the database for its transaction, which "
+    "async code has in another thread. Write await groups.apublish(..., "
+    "on_commit=True)."
+)
+
+
+async def test_on_commit_on_an_event_loop():
+    """On an event loop, which has no transaction, on_commit names apublish()."""
+    with pytest.raises(SynchronousOnlyOperation) as raised:
+        groups.publish("chat", "hello", on_commit=True)
+    assert str(raised.value) == ON_COMMIT_ON_A_LOOP
+
+
+async def test_on_commit_in_a_websocket_view(connect, caplog):
+    """A WebSocket view is told that, and no other remedy."""
+
+    @websocket
+    async def view(socket):
+        await socket.accept()
+        groups.publish("chat", "hello", on_commit=True)
+
+    peer = connect(view)
+    await peer.accepted()
+    assert await peer.closed() == (1011, "")
+    error = caplog.records[-1].exc_info[1]
+    assert str(error) == ON_COMMIT_ON_A_LOOP
+    assert getattr(error, "__notes__", []) == []
 
 
 async def test_several_loops(connect):

@@ -19,7 +19,7 @@ def over_redis(own_redis, settings_of_ours):
         GROUPS={
             "BACKEND": "django_asgi_ext.groups.redis.RedisBackend",
             "LOCATION": own_redis.url,
-            "POLICIES": {"kept.*": {"history": 100}},
+            "POLICIES": {"kept.*": {"history": 100}, "who": {"presence": True}},
         }
     )
     return own_redis
@@ -79,3 +79,36 @@ async def test_at_once_while_away(over_redis, caplog):
     with pytest.raises(GroupsUnavailable):
         await groups.apublish("kept.a", "lost")
     assert lines(caplog) == []
+
+
+async def test_on_an_event_loop(over_redis):
+    """Who makes an event loop wait is warned at the line that does so."""
+    with pytest.warns(RuntimeWarning) as warned:
+        groups.publish("chat", "hello")
+    (warning,) = warned
+    assert str(warning.message) == (
+        "groups.publish() makes all connections of this process wait here: write "
+        "`await groups.apublish(...)`."
+    )
+    assert warning.filename == __file__
+
+
+async def test_members_on_an_event_loop(over_redis):
+    """So is who asks for the members."""
+    with pytest.warns(RuntimeWarning) as warned:
+        assert groups.members("who") == []
+    (warning,) = warned
+    assert str(warning.message) == (
+        "groups.members() makes all connections of this process wait here: write "
+        "`await groups.amembers(...)`."
+    )
+    assert warning.filename == __file__
+
+
+async def test_without_an_event_loop(over_redis):
+    """Nobody is warned on a thread without an event loop, nor of what is awaited."""
+    await sync_to_async(groups.publish)("chat", "hello")
+    await sync_to_async(groups.members)("who")
+    await groups.apublish("chat", "hello")
+    await groups.apublish("chat", "hello", on_commit=True)
+    await groups.amembers("who")

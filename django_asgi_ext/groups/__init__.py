@@ -7,12 +7,14 @@ Anything may publish: a view, a signal receiver, a task, a management command.
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
 from copy import deepcopy
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, SynchronousOnlyOperation
 from django.db import transaction
 
 from django_asgi_ext.groups.backends import backend
@@ -23,6 +25,7 @@ from django_asgi_ext.groups.names import check_name
 from django_asgi_ext.groups.policy import policy_of
 from django_asgi_ext.groups.publishing import (
     apublish_now,
+    is_on_a_loop,
     publish_committed,
     publish_now,
 )
@@ -47,7 +50,9 @@ def publish(
 
     str and bytes go as they are, anything else as JSON, encoded as
     DjangoJSONEncoder does. It waits for no member. Call it on any thread, with
-    or without an event loop. Messages of one publisher arrive in their order.
+    or without an event loop; on one, a backend that waits for others makes all
+    connections wait, and Python warns. Messages of one publisher arrive in their
+    order.
 
     ``key`` says which messages replace each other where a slow member sees the
     latest only. ``exclude`` is a socket that does not get it. With ``on_commit``
@@ -60,8 +65,9 @@ def publish(
     """
     encoded = _encode(group, message, key, exclude)
     if on_commit:
-        transaction.on_commit(partial(publish_committed, group, encoded), using)
+        _on_commit(partial(publish_committed, group, encoded), using)
     else:
+        _warn_of_waiting("publish")
         publish_now(group, encoded)
 
 
@@ -99,6 +105,7 @@ def members(group: str) -> list[dict[str, Any]]:
     Raise ImproperlyConfigured if the group has no presence.
     """
     _check_presence(group)
+    _warn_of_waiting("members")
     return deepcopy(backend().members(group))
 
 
@@ -124,6 +131,34 @@ def _encode(
     check_name(group)
     member = None if exclude is None else exclude.member
     return encode(message, key, None if member is None else member.token)
+
+
+def _on_commit(publish: Callable[[], None], using: str | None) -> None:
+    """
+    Publish on commit.
+
+    Raise SynchronousOnlyOperation on an event loop: it has no transaction.
+    """
+    try:
+        transaction.on_commit(publish, using)
+    except SynchronousOnlyOperation:
+        raise SynchronousOnlyOperation(
+            "groups.publish(..., on_commit=True) asks the database for its "
+            "transaction, which async code has in another thread. Write await "
+            "groups.apublish(..., on_commit=True)."
+        ) from None
+
+
+def _warn_of_waiting(name: str) -> None:
+    """Warn who calls a function on an event loop that waits there."""
+    if backend().blocks and is_on_a_loop():
+        warnings.warn(
+            f"groups.{name}() makes all connections of this process wait here: write "
+            f"`await groups.a{name}(...)`.",
+            RuntimeWarning,
+            # Of the function's caller.
+            stacklevel=3,
+        )
 
 
 def _check_presence(group: str) -> None:

@@ -47,7 +47,12 @@ class Backend(ABC):
 
     A position is greater than every one before, also than those that a process
     gave before it was started anew.
+
+    ``blocks`` is whether publish() and members() wait for something outside of the
+    process. Python then warns who calls them on an event loop.
     """
+
+    blocks = False
 
     def __init__(self, location: Any, deliver: Deliver) -> None:
         """

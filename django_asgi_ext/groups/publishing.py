@@ -24,7 +24,7 @@ _PAUSE = 0.001
 def publish_now(group: str, message: Message) -> None:
     """Publish on any thread; on one without an event loop, no faster than they can."""
     backend().publish(group, message, _deliver_here(group, message))
-    if is_behind(group) and not _is_on_a_loop():
+    if is_behind(group) and not is_on_a_loop():
         deadline = time.monotonic() + PATIENCE
         while is_behind(group) and time.monotonic() < deadline:
             time.sleep(_PAUSE)
@@ -53,7 +53,8 @@ async def apublish_now(group: str, message: Message) -> None:
             await asyncio.sleep(_PAUSE)
 
 
-def _is_on_a_loop() -> bool:
+def is_on_a_loop() -> bool:
+    """Return whether an event loop runs on this thread."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

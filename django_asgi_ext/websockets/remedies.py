@@ -30,9 +30,13 @@ def add_remedy(error: BaseException, request: HttpRequest) -> None:
         error.add_note(remedy)
 
 
-def _remedy_for_sync_call(error: BaseException) -> str:
+def _remedy_for_sync_call(error: BaseException) -> str | None:
     place = ""
-    for frame, line in _frames(error):
+    frames = _frames(error)
+    if frames and _package(frames[-1][0]) == "django_asgi_ext":
+        # What it says is ours already.
+        return None
+    for frame, line in frames:
         if _package(frame) not in _NOT_THE_PROJECT:
             place = f"{frame.f_code.co_filename}, line {line}: "
     return (

@@ -46,6 +46,8 @@ class RedisBackend(Backend):
     subscribes only to groups that it has members of.
     """
 
+    blocks = True
+
     def __init__(self, location: Any, deliver: Deliver, **options: Any) -> None:
         super().__init__(location, deliver)
         self._location = locations.read_location(location, options)
