@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from django_asgi_ext import groups, websocket
 
 
@@ -24,6 +26,24 @@ async def test_subscribe(connect):
     assert await peer.hear() == "taken: b'bytes'"
     assert await peer.hear() == "taken: {'a': 1}"
     await peer.leave()
+
+
+async def test_for_in_place_of_async_for(connect):
+    """A subscription that is iterated over by for says what to write."""
+    said = []
+
+    @websocket
+    async def view(socket):
+        await socket.accept()
+        with pytest.raises(TypeError) as raised:
+            for _ in socket.subscribe("chat"):
+                pass
+        said.append(str(raised.value))
+
+    peer = connect(view)
+    await peer.accepted()
+    assert await peer.closed() == (1000, "")
+    assert said == ["socket.subscribe(...) is iterated over by async for."]
 
 
 async def test_subscription_is_left_with_its_loop(connect):

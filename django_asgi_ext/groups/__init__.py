@@ -29,6 +29,7 @@ from django_asgi_ext.groups.publishing import (
     publish_committed,
     publish_now,
 )
+from django_asgi_ext.groups.unawaited import watched
 
 if TYPE_CHECKING:
     from django_asgi_ext.websockets.connection import WebSocket
@@ -71,6 +72,7 @@ def publish(
         publish_now(group, encoded)
 
 
+@watched
 async def apublish(
     group: str,
     message: object,
@@ -109,6 +111,7 @@ def members(group: str) -> list[dict[str, Any]]:
     return deepcopy(backend().members(group))
 
 
+@watched
 async def amembers(group: str) -> list[dict[str, Any]]:
     """Return the public info of who is in a group with presence, as members() does."""
     _check_presence(group)

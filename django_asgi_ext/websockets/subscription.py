@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from django_asgi_ext.groups.feed import Feed
 from django_asgi_ext.groups.message import write_id
@@ -64,6 +64,12 @@ class Subscription:
         """Leave the group."""
         if self._feed is not None:
             self._feed.drop()
+
+    # For a type checker what is not there is not there.
+    if not TYPE_CHECKING:
+
+        def __iter__(self) -> NoReturn:
+            raise TypeError("socket.subscribe(...) is iterated over by async for.")
 
     def __aiter__(self) -> Subscription:
         return self
