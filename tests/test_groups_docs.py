@@ -1,5 +1,6 @@
 """What the page about groups promises."""
 
+import asyncio
 import json
 import re
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ from django_asgi_ext.checks import check_settings
 from django_asgi_ext.groups import delivery, history, memory
 
 PAGE = "docs/groups.md"
-VIEWS, SHOUT, FOLLOW, PUBLISH, SETTINGS, ORDERS = blocks(PAGE, "python")
+VIEWS, PROGRESS, SHOUT, FOLLOW, PUBLISH, SETTINGS, ORDERS = blocks(PAGE, "python")
 
 
 def run(*code):
@@ -40,6 +41,17 @@ async def test_views(connect, urls):
     assert await one.receive_nothing()
     for peer in (one, two, loud):
         await peer.leave()
+
+
+async def test_progress(connect, urls):
+    """Who joins a group of the user's gets what is published to it."""
+    urls(path("ws/", run(VIEWS, PROGRESS).progress))
+    peer = connect("/ws/")
+    await peer.accepted()
+    await asyncio.sleep(0)
+    groups.publish("user.None", "1 of 20")
+    assert await peer.hear() == "1 of 20"
+    await peer.leave()
 
 
 def test_publish():

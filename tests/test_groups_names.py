@@ -2,11 +2,13 @@
 
 import asyncio
 
+import django
 import pytest
 from django.urls import include, path, re_path
 
-from django_asgi_ext import groups, websocket
+from django_asgi_ext import WebSocketView, groups, websocket
 from django_asgi_ext.checks import check_groups
+from django_asgi_ext.websockets.options import undecorated
 
 
 @websocket(group="chat.{room}")
@@ -55,13 +57,40 @@ async def test_names_in_a_view(connect):
     assert await outcome is False
 
 
-async def test_url_that_names_no_group(connect, urls, caplog):
+async def page(request, room):
+    """Make the view above it async for Django."""
+
+
+class Listening(WebSocketView):
+    """The same as a class."""
+
+    group = "chat.{room}"
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        listening,
+        Listening.as_view(),
+        pytest.param(
+            websocket(group="chat.{room}", http=page)(undecorated(listening)),
+            marks=pytest.mark.skipif(
+                django.VERSION < (3, 1), reason="Django 3.0 has no async views"
+            ),
+        ),
+    ],
+)
+async def test_url_that_names_no_group(connect, urls, caplog, view):
     """A peer that chooses a URL which no group can be named after gets 404."""
-    urls(path("ws/<path:room>/", listening))
-    status, _, _ = await connect("/ws/a/b/").denied()
+    urls(path("ws/<path:room>/", view))
+    status, _, _ = await connect("/ws/a b/c/").denied()
     assert status == 404
     (record,) = caplog.records
-    assert (record.levelname, record.getMessage()) == ("WARNING", "Not Found: /ws/a/b/")
+    assert (record.levelname, record.getMessage()) == (
+        "WARNING",
+        "Not Found: /ws/a b/c/ ('chat.a b/c' cannot name a group: it takes 1 "
+        "to 200 of the ASCII letters, digits and '._-:'.)",
+    )
 
 
 async def test_url_without_the_argument(connect, urls, caplog):
@@ -85,19 +114,22 @@ async def test_url_without_the_argument(connect, urls, caplog):
             "chat.{room.name}",
             ValueError,
             "'chat.{room.name}' cannot name a group: a field is the name of an "
-            "argument and no more, as in 'chat.{room}'.",
+            "argument and no more, as in 'chat.{room}'. What the URL does not hold the "
+            "view knows: await socket.join(f'user.{socket.user.pk}').",
         ),
         (
             "chat.{room!r}",
             ValueError,
             "'chat.{room!r}' cannot name a group: a field is the name of an "
-            "argument and no more, as in 'chat.{room}'.",
+            "argument and no more, as in 'chat.{room}'. What the URL does not hold the "
+            "view knows: await socket.join(f'user.{socket.user.pk}').",
         ),
         (
             "chat.{}",
             ValueError,
             "'chat.{}' cannot name a group: a field is the name of an argument and "
-            "no more, as in 'chat.{room}'.",
+            "no more, as in 'chat.{room}'. What the URL does not hold the view knows: "
+            "await socket.join(f'user.{socket.user.pk}').",
         ),
         (
             "chat {room}",

@@ -42,7 +42,8 @@ def check_template(template: str) -> None:
         if field is not None and (extra or not field.isidentifier()):
             raise ValueError(
                 f"{template!r} cannot name a group: a field is the name of an "
-                "argument and no more, as in 'chat.{room}'."
+                "argument and no more, as in 'chat.{room}'. What the URL does not "
+                "hold the view knows: await socket.join(f'user.{socket.user.pk}')."
             )
     if not fields_of(template):
         check_name(template)

@@ -43,6 +43,7 @@ from django_asgi_ext.websockets.request import WebSocketRequest, script_prefix
 from django_asgi_ext.websockets.response import (
     Denial,
     Headers,
+    NoSuchGroup,
     SwitchingProtocols,
     read_denial,
     upgrade_headers,
@@ -262,10 +263,13 @@ class WebSocketHandler(BaseHandler):
             if not origin.is_allowed(request, options.origins):
                 return _refuse_origin(request)
             request.origin_is_allowed = True
-            response = atomic(request, *args, **kwargs)
-            # Not asked of the view: how one is marked differs with the release.
-            if inspect.isawaitable(response):
-                response = async_to_sync(_result_of)(response)
+            try:
+                response = atomic(request, *args, **kwargs)
+                # Not asked of the view: how one is marked differs with the release.
+                if inspect.isawaitable(response):
+                    response = async_to_sync(_result_of)(response)
+            except NoSuchGroup as error:
+                return _not_found(request, str(error))
             if options.load_user and isinstance(response, SwitchingProtocols):
                 _load_user(request)
             return response
@@ -375,7 +379,11 @@ class WebSocketHandler(BaseHandler):
 
 def _no_websocket_view(request: WebSocketRequest, *args: Any, **kwargs: Any) -> Any:
     """Answer a handshake for a view that would not know what to do with it."""
-    hint = mistakes.no_websocket_view(request.view)
+    return _not_found(request, mistakes.no_websocket_view(request.view))
+
+
+def _not_found(request: WebSocketRequest, hint: str) -> HttpResponseBase:
+    """Answer 404, and log why."""
     response = response_for_exception(request, Http404(hint))
     log_response(
         "Not Found: %s (%s)",

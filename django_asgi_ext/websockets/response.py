@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from asgiref.sync import async_to_sync
-from django.http import HttpResponse
+from django.http import Http404, HttpResponse
 from django.http.response import HttpResponseBase
 
 from django_asgi_ext.protocols import Event
@@ -28,6 +28,10 @@ _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 
 # RFC 9110, section 5.6.2.
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+class NoSuchGroup(Http404):
+    """The arguments of a URL make no name that a group can have."""
 
 
 class SwitchingProtocols(HttpResponse):

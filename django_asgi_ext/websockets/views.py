@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, cast, overload
 
 from django.core.exceptions import ImproperlyConfigured
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.decorators import classonlymethod
 from django.views import View
@@ -25,7 +25,7 @@ from django_asgi_ext.websockets.options import (
     view_name,
 )
 from django_asgi_ext.websockets.request import WebSocketRequest
-from django_asgi_ext.websockets.response import SwitchingProtocols
+from django_asgi_ext.websockets.response import NoSuchGroup, SwitchingProtocols
 
 logger = logging.getLogger("django_asgi_ext.websocket")
 
@@ -163,7 +163,7 @@ def _switch(
         ) from None
     except ValueError as error:
         # It is the peer that has chosen the URL.
-        raise Http404(str(error)) from None
+        raise NoSuchGroup(str(error)) from None
     return SwitchingProtocols(view, args, kwargs, groups)
 
 
