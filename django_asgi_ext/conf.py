@@ -332,4 +332,4 @@ def _backend_problems(groups: dict[Any, Any]) -> Iterator[Problem]:
     problems_of = getattr(backend, "problems", None)
     if problems_of is not None:
         for message in problems_of(groups.get("LOCATION"), options):
-            yield Problem(28, message, "See docs/groups.md.")
+            yield Problem(28, message, "See docs/redis.md.")

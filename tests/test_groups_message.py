@@ -79,6 +79,30 @@ def test_lone_surrogate(text):
         encode(text)
 
 
+@pytest.mark.parametrize(
+    "value, kind, why",
+    [
+        (object(), TypeError, "Object of type object is not JSON serializable"),
+        (
+            {(1, 2): 3},
+            TypeError,
+            "keys must be str, int, float, bool or None, not tuple",
+        ),
+        (
+            [float("nan")],
+            ValueError,
+            "Out of range float values are not JSON compliant",
+        ),
+    ],
+)
+def test_no_json(value, kind, why):
+    """What JSON cannot express cannot be published, and the error says to whom."""
+    with pytest.raises(kind) as error:
+        encode(value)
+    before = "A group takes str, bytes and what DjangoJSONEncoder can encode: "
+    assert str(error.value).startswith(f"{before}{why}")
+
+
 @pytest.mark.parametrize("key", [5, b"AAPL", ("A", "B")])
 def test_key_that_is_no_str(key):
     """A key is a str."""

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 
 import pytest
 from browser import require
+from documents import ROOT
 
 from django_asgi_ext import conf
 
@@ -139,6 +140,8 @@ def test_options_of_the_memory_backend(settings_of_ours):
     [problem] = conf.problems()
     assert problem.number == 28
     assert problem.message == f"{OPTIONS} means nothing to MemoryBackend."
+    assert problem.hint == "See docs/redis.md."
+    assert (ROOT / "docs/redis.md").exists()
 
 
 def test_without_redis():

@@ -136,7 +136,13 @@ def encode(
         return Message(TEXT, str.__str__(message), key, exclude)
     if isinstance(message, (bytes, bytearray, memoryview)):
         return Message(BINARY, bytes(message), key, exclude)
-    text = json.dumps(message, cls=DjangoJSONEncoder, allow_nan=False)
+    try:
+        text = json.dumps(message, cls=DjangoJSONEncoder, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(
+            f"A group takes str, bytes and what DjangoJSONEncoder can encode: {error}."
+        ) from error
     return Message(JSON, text, key, exclude)
 
 
