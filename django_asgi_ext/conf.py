@@ -200,6 +200,12 @@ def groups_stay_here() -> bool:
     return (_get("GROUPS").get("BACKEND") or _MEMORY) == _MEMORY
 
 
+def with_groups_in_memory() -> dict[str, Any]:
+    """Return ASGI_EXT with the default backend of groups, and the policies kept."""
+    ours = getattr(settings, "ASGI_EXT", {})
+    return {**ours, "GROUPS": {"POLICIES": group_policies()}}
+
+
 def threads() -> int:
     """Return how many worker threads a process has for WebSockets."""
     return cast(int, _get("THREADS"))

@@ -33,6 +33,15 @@ def async_websocket_client() -> AsyncClient:
 
 
 @pytest.fixture
+def fresh_groups() -> Iterator[None]:
+    """Keep groups in memory for this test, with nothing published yet."""
+    from django_asgi_ext.test.groups import fresh_groups
+
+    with fresh_groups():
+        yield
+
+
+@pytest.fixture
 def asgi_live_server(request: pytest.FixtureRequest) -> Iterator[LiveServer]:
     """Return the project behind hypercorn, with its ``url`` and ``websocket_url``."""
     from django.test import modify_settings

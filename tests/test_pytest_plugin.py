@@ -14,6 +14,7 @@ PLUGIN = "django_asgi_ext.pytest_plugin"
 TESTS = """
 import asyncio
 import django
+import pytest
 from django.urls import path
 from django.conf import settings
 from websockets.sync.client import connect
@@ -23,7 +24,8 @@ settings.configure(
 )
 django.setup()
 
-from django_asgi_ext import websocket
+from django_asgi_ext import groups, websocket
+from django_asgi_ext.groups.backends import backend
 
 @websocket
 async def echo(socket):
@@ -41,6 +43,12 @@ def test_live(asgi_live_server):
     with connect(asgi_live_server.websocket_url + "/ws/", proxy=None) as socket:
         socket.send("hello")
         assert socket.recv(timeout=5) == "hello"
+
+@pytest.mark.parametrize("number", range(2))
+def test_groups(fresh_groups, number, seen=[]):
+    groups.publish("chat", "hello")
+    assert backend() not in seen
+    seen.append(backend())
 
 async def test_async(async_websocket_client):
     async with async_websocket_client.websocket("/ws/") as socket:
@@ -69,7 +77,7 @@ def test_fixtures(tmp_path):
         text=True,
         timeout=50,
     )
-    assert "3 passed" in tests.stdout, tests.stdout + tests.stderr
+    assert "5 passed" in tests.stdout, tests.stdout + tests.stderr
 
 
 def test_entry_point():

@@ -3,6 +3,7 @@
 from django_asgi_ext.exceptions import ConnectionClosed
 from django_asgi_ext.test.client import AsyncClient, Client
 from django_asgi_ext.test.denial import HandshakeDenied
+from django_asgi_ext.test.groups import fresh_groups
 from django_asgi_ext.test.live import ASGILiveServerTestCase
 from django_asgi_ext.test.sockets import AsyncClientWebSocket
 from django_asgi_ext.test.sync_sockets import ClientWebSocket
@@ -15,4 +16,5 @@ __all__ = [
     "ClientWebSocket",
     "ConnectionClosed",
     "HandshakeDenied",
+    "fresh_groups",
 ]

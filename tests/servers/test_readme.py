@@ -15,6 +15,9 @@ from websockets.asyncio.client import connect
 
 PYTHON = [*blocks("README.md", "python"), *blocks("docs/testing.md", "python")]
 
+# Of the tests among it, in the folder chat.
+FILES = ["tests", "test_live", "test_groups", "test_members"]
+
 
 def run(folder, *arguments):
     """Run Python there; return what it writes once it has succeeded."""
@@ -50,7 +53,7 @@ def project(tmp_path):
         run(tmp_path, "-m", "django", *arguments)
     written = set()
     for block in PYTHON:
-        name = re.match(r"# (\w+/\w+\.py)\n", block)
+        name = re.match(r"# ((?:\w+/)?\w+\.py)\n", block)
         if name is not None:
             (tmp_path / name[1]).write_text(block)
             written.add(name[1])
@@ -58,9 +61,8 @@ def project(tmp_path):
         "mysite/asgi.py",
         "chat/views.py",
         "mysite/urls.py",
-        "chat/tests.py",
-        "chat/test_live.py",
-        "chat/test_members.py",
+        "conftest.py",
+        *(f"chat/{name}.py" for name in FILES),
     }
     return tmp_path
 
@@ -68,15 +70,15 @@ def project(tmp_path):
 def test_tests(project):
     """The tests of the pages pass in a new project."""
     (project / "chat/test_members.py").unlink()
-    assert "Ran 4 tests" in run(project, "manage.py", "test")
+    assert "Ran 5 tests" in run(project, "manage.py", "test")
 
 
 def test_tests_below_pytest(project):
     """The tests of the pages pass in a new project below pytest-django."""
     pytest.importorskip("pytest_django", reason="pip install pytest-django")
-    files = ["chat/tests.py", "chat/test_live.py", "chat/test_members.py"]
+    files = [f"chat/{name}.py" for name in FILES]
     options = ["--ds=mysite.settings", *plugin_options()]
-    assert "5 passed" in run(project, "-m", "pytest", *options, *files)
+    assert "6 passed" in run(project, "-m", "pytest", *options, *files)
 
 
 async def test_quick_start(project):
