@@ -108,7 +108,7 @@ async def test_accept_once(talk):
     await peer.accepted()
     assert await peer.outcome == (
         "InvalidState: Cannot accept: the opening handshake is over. Call accept() "
-        "before recv(), send() and async for, which accept too."
+        "before recv(), send(), join() and async for, which accept too."
     )
     await peer.closed()
 

@@ -91,10 +91,11 @@ async def test_without_history(member):
     await peer.leave()
 
 
-async def test_first_visit(member):
-    """A peer without an id gets what is published from then on."""
+@pytest.mark.parametrize("last_ids", [[], ["nonsense"], ["other@1-0"], ["1-0"]])
+async def test_first_visit(member, last_ids):
+    """A peer without an id of the group gets what is published from then on."""
     groups.publish("chat", "before")
-    peer = await member("chat")
+    peer = await member("chat", *last_ids)
     groups.publish("chat", "after")
     assert (await hear(peer))[2] == {"data": "after"}
     await peer.leave()

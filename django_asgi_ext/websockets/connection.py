@@ -154,7 +154,7 @@ class WebSocket(Membership, Habits):
         if self._connected_at is not None or self._accepting is not None:
             raise InvalidState(
                 "Cannot accept: the opening handshake is over. Call accept() before "
-                "recv(), send() and async for, which accept too."
+                "recv(), send(), join() and async for, which accept too."
             )
         if subprotocol is None:
             subprotocol = self.subprotocol
