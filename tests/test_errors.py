@@ -3,9 +3,11 @@
 import functools
 import re
 import traceback
+from importlib.util import find_spec
 
 import pytest
 from asgiref.sync import sync_to_async
+from browser import require
 from django.contrib.auth.models import User
 from django.core.checks import run_checks
 from django.http import HttpResponse
@@ -14,8 +16,16 @@ from django.urls import path
 from django.views import View
 from documents import ROOT
 from project.http import request
+from redis_server import free_port
 
-from django_asgi_ext import ASGIHandler, WebSocketView, websocket
+from django_asgi_ext import (
+    ASGIHandler,
+    GroupsUnavailable,
+    WebSocketView,
+    groups,
+    websocket,
+)
+from django_asgi_ext.dangers import DANGERS
 
 # What the page leaves out.
 IMPORTS = {
@@ -24,6 +34,7 @@ IMPORTS = {
     "View": View,
     "WebSocketView": WebSocketView,
     "functools": functools,
+    "groups": groups,
     "path": path,
     "websocket": websocket,
 }
@@ -69,6 +80,8 @@ def test_all_is_tested():
         *made_by("# chat/views.py\n"),
         *made_by("# mysite/asgi.py\n"),
         *made_by("handshake: "),
+        *made_by("redis: "),
+        *made_by("danger: "),
     ]
     assert len(tested) == len(list(shown())) > 30
 
@@ -85,7 +98,7 @@ async def said(code, caplog, connect, urls):
     """Return all that is said of a chat/views.py until its peer has left."""
     try:
         urls(*run(code))
-    except (AttributeError, TypeError) as error:
+    except (AttributeError, TypeError, ValueError) as error:
         return traceback.format_exception_only(error)
     with override_settings(DEBUG=True):
         peer = connect(TARGET)
@@ -139,6 +152,46 @@ async def test_handshake_as_plain_http(how, text, debug, caplog, urls):
     why = text.partition("(")[2].removesuffix(")")
     told = f"{why}\n" if debug else ""
     assert body == f"This URL is for WebSocket connections.\n{told}"
+
+
+@pytest.fixture
+def no_redis(settings_of_ours):
+    """Let groups be those of a Redis that is not there; return its port."""
+    require(find_spec("redis"), "redis: pip install redis")
+    port = free_port()
+    settings_of_ours(
+        GROUPS={
+            "BACKEND": "django_asgi_ext.groups.redis.RedisBackend",
+            "LOCATION": f"redis://127.0.0.1:{port}",
+            "POLICIES": {"chat.*": {"history": 100}},
+        }
+    )
+    return port
+
+
+@pytest.mark.parametrize("how, text", made_by("redis: "))
+async def test_redis_is_away(how, text, no_redis, caplog):
+    """Who publishes without a Redis, or makes others wait for it, is told so."""
+    publish = sync_to_async(groups.publish)
+    await publish("chat.lobby", "hello", on_commit=True)
+    with pytest.raises(GroupsUnavailable) as raised:
+        await publish("chat.lobby", "hello")
+    with pytest.warns(RuntimeWarning) as warned:
+        groups.publish("news", "hello")
+    found = {
+        "redis: log": caplog.messages,
+        "redis: error": traceback.format_exception_only(raised.value),
+        "redis: warning": [f"RuntimeWarning: {each.message}" for each in warned],
+    }[how]
+    here = text.replace("127.0.0.1:6379", f"127.0.0.1:{no_redis}")
+    assert here in [line.strip() for line in found]
+
+
+@pytest.mark.parametrize("how, text", made_by("danger: "))
+def test_groups_in_memory(how, text):
+    """Who publishes to groups in memory is told whom that does not reach."""
+    danger = DANGERS[int(how.removeprefix("danger: "))]
+    assert text == f"{danger.id}: {danger.message} {danger.hint}"
 
 
 async def _echo(socket, room):
