@@ -1,5 +1,7 @@
 """Groups in the tests of a project."""
 
+from contextlib import contextmanager
+
 import pytest
 from django.conf import settings
 from django.test import TestCase
@@ -26,6 +28,14 @@ class NotForTests(MemoryBackend):
         pytest.fail("It is not for tests.")
 
 
+@contextmanager
+def listener():
+    """Connect a peer that has heard where the group with a history is."""
+    with Client().websocket("/ws/") as socket:
+        assert list(socket.recv_json()) == ["@id"]
+        yield socket
+
+
 @pytest.fixture
 def project(serve, settings_of_ours):
     """Have a project with policies, and a backend that is no good for tests."""
@@ -40,7 +50,7 @@ def test_each_has_its_own(project):
     """What was published before is not there, nor is it afterwards."""
     for _ in range(2):
         with fresh_groups():
-            with Client().websocket("/ws/") as socket:
+            with listener() as socket:
                 groups.publish("kept.a", "hello")
                 message = socket.recv_json()
             assert message["data"] == "hello"
@@ -72,6 +82,7 @@ async def test_async(project):
     """It is the same in an async test."""
     with fresh_groups():
         async with AsyncClient().websocket("/ws/") as socket:
+            assert list(await socket.recv_json()) == ["@id"]
             await groups.apublish("chat", "hello")
             assert await socket.recv() == "hello"
 
@@ -81,7 +92,7 @@ def test_decorator(project):
 
     class Tests(TestCase):
         def test(self):
-            with Client().websocket("/ws/") as socket:
+            with listener() as socket:
                 groups.publish("chat", "hello")
                 assert socket.recv() == "hello"
 
@@ -97,7 +108,7 @@ def test_on_commit(project):
 
     class Tests(TestCase):
         def test(self):
-            with fresh_groups(), Client().websocket("/ws/") as socket:
+            with fresh_groups(), listener() as socket:
                 groups.publish("chat", "never", on_commit=True)
                 with self.captureOnCommitCallbacks(execute=True):
                     groups.publish("chat", "hello", on_commit=True)
