@@ -16,6 +16,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
+from django_asgi_ext.http.support import can_fuse
 from django_asgi_ext.problems import (
     Problem,
     is_count,
@@ -67,6 +68,11 @@ _SETTINGS = {
         "a dict with BACKEND, LOCATION, OPTIONS and POLICIES",
     ),
     "SLOW_CALL": _Setting(lambda: 0.5, is_number, "a number of seconds above 0"),
+    "HTTP": _Setting(
+        lambda: "fused" if can_fuse() else "django",
+        lambda value: value == "django" or (value == "fused" and can_fuse()),
+        "'django' or, on Django 4.2 and later, 'fused'",
+    ),
     # As many as ThreadPoolExecutor would choose.
     "THREADS": _Setting(
         lambda: min(32, (os.cpu_count() or 1) + 4),
@@ -209,6 +215,11 @@ def with_groups_in_memory() -> dict[str, Any]:
 def threads() -> int:
     """Return how many worker threads a process has for WebSockets."""
     return cast(int, _get("THREADS"))
+
+
+def http() -> str:
+    """Return which chain of middleware HTTP goes through, "fused" or "django"."""
+    return cast(str, _get("HTTP"))
 
 
 def protocols() -> dict[str, ASGIApplication | None]:

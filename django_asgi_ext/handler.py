@@ -9,6 +9,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers import asgi
 
 from django_asgi_ext import conf, deployment
+from django_asgi_ext.http.chain import FusedHandler
+from django_asgi_ext.http.leases import leased_thread
 from django_asgi_ext.lifespan import Lifespan, LifespanManager
 from django_asgi_ext.protocols import (
     ASGIApplication,
@@ -24,7 +26,7 @@ from django_asgi_ext.websockets.handler import WebSocketHandler
 _current_handler: ContextVar[ASGIHandler] = ContextVar("django_asgi_ext_handler")
 
 
-class ASGIHandler(asgi.ASGIHandler):
+class ASGIHandler(FusedHandler, asgi.ASGIHandler):
     """
     Django's ASGIHandler with a registry in place of the check of the scope's type.
 
@@ -50,8 +52,7 @@ class ASGIHandler(asgi.ASGIHandler):
         super().__init__()
         self.lifespan = Lifespan(lifespan)
         self._own: dict[str, ASGIApplication] = {
-            # With the hook, Django's __call__ would ask for this again.
-            "http": getattr(self, "handle_http", super().__call__),
+            "http": self._serve_http,
             "lifespan": self.lifespan,
             "websocket": WebSocketHandler(),
         }
@@ -91,6 +92,16 @@ class ASGIHandler(asgi.ASGIHandler):
             return self.protocols[scope["type"]]
     else:
         __call__ = _serve
+
+    async def _serve_http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request, on a thread that others have used and will use."""
+        # With the hook, Django's __call__ would ask for this again.
+        serve = getattr(self, "handle_http", super().__call__)
+        if self.is_fused:
+            async with leased_thread(self.keeps_thread):
+                await serve(scope, receive, send)
+        else:
+            await serve(scope, receive, send)
 
     def serve_own(
         self, protocol: str, scope: Scope, receive: Receive, send: Send

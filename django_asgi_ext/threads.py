@@ -56,18 +56,29 @@ class _Worker:
         self.executor = ThreadPoolExecutor(1, f"django-asgi-ext-{number}")
         # Notified when its unit has a call for it, or ends.
         self.changed = Condition(lock)
-        # Whether it runs a call, and since when.
+        self.unit: WorkUnit | None = None
+        # Whether it runs a call, and since when; since when it is free.
         self.is_running = False
         self.since = 0.0
 
 
 class WorkerThreads:
-    """A bounded set of threads, started as they are needed."""
+    """
+    A set of threads, started as they are needed.
 
-    def __init__(self, size: int) -> None:
+    ``size`` is how many there may be, None for any number. A call that runs for
+    longer than ``tick`` seconds counts as waiting for something. A thread that
+    nobody has needed for ``spare`` seconds ends, with None none does.
+    """
+
+    def __init__(
+        self, size: int | None, tick: float = _TICK, spare: float | None = None
+    ) -> None:
         # Guards the workers and units as well: they change together.
         self.lock = Lock()
         self._size = size
+        self._tick_length = tick
+        self._spare = spare
         self._started = 0
         # Last in, first out: the thread that ran last is the warmest.
         self._free: list[_Worker] = []
@@ -75,6 +86,8 @@ class WorkerThreads:
         self._waiting: deque[WorkUnit] = deque()
         # When each loop began to wait for its next tick, and the time computed.
         self._ticks: dict[asyncio.AbstractEventLoop, tuple[float, float]] = {}
+        # The loops that look for threads which nobody needs.
+        self._shrinking: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
 
     def lease(self, unit: WorkUnit) -> None:
         """
@@ -82,10 +95,10 @@ class WorkerThreads:
 
         Call it with the lock held.
         """
-        if not self._waiting and not self._makes_progress() and self._begin(unit):
-            return
+        self._shrink_later()
         self._waiting.append(unit)
-        self._tick_later()
+        if len(self._waiting) > 1 or self._makes_progress() or not self._serve_next():
+            self._tick_later()
 
     def _work(self, worker: _Worker, unit: WorkUnit) -> None:
         """Run the calls of a unit and, once it has ended, those of the next."""
@@ -94,11 +107,13 @@ class WorkerThreads:
         while following is not None:
             while (call := self._next_call(worker, following)) is not None:
                 # Its result may lead from the handshake to the view.
+                # Its result may lead from the handshake to the view.
                 owner = following.owner
                 call()
                 # Not held on to while the thread waits.
                 del call
-                _notice(owner, time.monotonic() - worker.since)
+                following.note_call(owner, time.monotonic() - worker.since)
+            _drop_transactions()
             _close_old_connections()
             following = self._next_unit(worker)
 
@@ -108,11 +123,15 @@ class WorkerThreads:
             deadline = time.monotonic() + _IDLE
             while True:
                 now = time.monotonic()
+                if worker.unit is not unit:
+                    # Another one has taken over.
+                    return None
                 if unit.calls:
                     worker.is_running, worker.since = True, now
                     return unit.take()
                 worker.is_running = False
-                if unit.is_ending or (now >= deadline and not unit.is_iterating(now)):
+                if unit.is_over(now, now >= deadline, bool(self._waiting)):
+                    worker.unit = None
                     if unit.leave():
                         # Another one of the socket's: after those that wait.
                         self._waiting.append(unit)
@@ -121,18 +140,20 @@ class WorkerThreads:
 
     def _next_unit(self, worker: _Worker) -> WorkUnit | None:
         with self.lock:
-            if self._waiting:
-                unit = self._waiting.popleft()
-                unit.worker = worker
-                return unit
+            if worker.unit is None and self._waiting:
+                worker.unit = self._waiting.popleft()
+                worker.unit.worker = worker
+            if worker.unit is not None:
+                return worker.unit
             self._leased.discard(worker)
             self._free.append(worker)
+            worker.since = time.monotonic()
             return None
 
     def _begin(self, unit: WorkUnit) -> bool:
         if self._free:
             worker = self._free.pop()
-        elif self._started < self._size:
+        elif self._size is None or self._started < self._size:
             self._started += 1
             worker = _Worker(self._started, self.lock)
         else:
@@ -145,13 +166,38 @@ class WorkerThreads:
             self._started -= 1
             return False
         self._leased.add(worker)
-        unit.worker = worker
+        unit.worker, worker.unit = worker, unit
         return True
+
+    def _serve_next(self) -> bool:
+        """Find a thread for the first unit that waits."""
+        unit = self._waiting[0]
+        is_served = bool(self._free) and self._begin(unit)
+        is_served = is_served or self._take_over(unit) or self._begin(unit)
+        if is_served:
+            self._waiting.popleft()
+        return is_served
+
+    def _take_over(self, unit: WorkUnit) -> bool:
+        """Take a thread that another unit has, but can do without."""
+        for worker in self._leased:
+            former = worker.unit
+            if former is not None and not worker.is_running and former.lingers():
+                former.leave()
+                unit.worker, worker.unit = worker, unit
+                worker.changed.notify()
+                return True
+        return False
+
+    def _count_busy(self) -> int:
+        units = [worker.unit for worker in self._leased]
+        return sum(unit is not None and not unit.lingers() for unit in units)
 
     def _makes_progress(self) -> bool:
         now = time.monotonic()
         return any(
-            worker.is_running and now - worker.since < _TICK for worker in self._leased
+            worker.is_running and now - worker.since < self._tick_length
+            for worker in self._leased
         )
 
     def _tick_later(self) -> None:
@@ -159,13 +205,13 @@ class WorkerThreads:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             # Nobody to wake us up: do not save threads.
-            while self._waiting and self._begin(self._waiting[0]):
-                self._waiting.popleft()
+            while self._waiting and self._serve_next():
+                pass
             return
         # Each loop has its own: another one may stand still or be closed.
         if loop not in self._ticks:
             self._ticks[loop] = time.monotonic(), time.process_time()
-            loop.call_later(_TICK, self._tick, loop)
+            loop.call_later(self._tick_length, self._tick, loop)
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         with self.lock:
@@ -174,12 +220,37 @@ class WorkerThreads:
             idles = time.process_time() - computed < (time.monotonic() - since) / 2
             if idles or not self._makes_progress():
                 # As many again as there are, for the load may just have begun.
-                for _ in range(max(1, len(self._leased))):
-                    if not self._waiting or not self._begin(self._waiting[0]):
+                for _ in range(max(1, self._count_busy())):
+                    if not self._waiting or not self._serve_next():
                         break
-                    self._waiting.popleft()
             if self._waiting:
                 self._tick_later()
+
+    def _shrink_later(self) -> None:
+        if self._spare is None:
+            return
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return
+        if loop not in self._shrinking:
+            self._shrinking.add(loop)
+            loop.call_later(self._spare, self._shrink, loop)
+
+    def _shrink(self, loop: asyncio.AbstractEventLoop) -> None:
+        """End the threads that were free all the while."""
+        assert self._spare is not None
+        with self.lock:
+            self._shrinking.discard(loop)
+            oldest = time.monotonic() - self._spare
+            ending = [worker for worker in self._free if worker.since <= oldest]
+            for worker in ending:
+                self._free.remove(worker)
+                self._started -= 1
+                worker.executor.submit(connections.close_all)
+                worker.executor.shutdown(wait=False)
+            if self._started:
+                self._shrink_later()
 
 
 class Unit(Protocol):
@@ -257,6 +328,27 @@ class WorkUnit(Executor):
             self._iterator = weakref.ref(call.iterator)
             self._iterates_until = time.monotonic() + _ITERATING
         return call
+
+    def note_call(self, owner: str, seconds: float) -> None:
+        """Look at what a call has done, in its thread."""
+        _notice(owner, seconds)
+
+    def is_over(self, now: float, is_idle: bool, is_awaited: bool) -> bool:
+        """
+        Return whether it ends, having no call.
+
+        It is idle if it has had none for a while, and awaited if another unit
+        waits for a thread. Call it in its thread with the lock held.
+        """
+        return self.is_ending or (is_idle and not self.is_iterating(now))
+
+    def lingers(self) -> bool:
+        """
+        Return whether its thread, having no call, is for whoever needs one.
+
+        Call it with the lock held.
+        """
+        return False
 
     def is_iterating(self, now: float) -> bool:
         """Return whether the next chunk of a queryset's aiterator() may follow."""
@@ -401,6 +493,18 @@ def _close_old_connections() -> None:
         close_old_connections()
     except Exception:
         logger.exception("Closing old database connections failed.")
+
+
+def _drop_transactions() -> None:
+    # What was to end a transaction was cancelled. Whoever has the thread next
+    # must not find himself inside of it.
+    for connection in connections.all():
+        if connection.in_atomic_block:
+            try:
+                connection.close()
+            except Exception:
+                logger.exception("Closing a connection in a transaction failed.")
+            del connections[connection.alias]
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from django_asgi_ext.groups.memory import MemoryBackend
 from django_asgi_ext.groups.policy import History, Policy, policy_of
 
 KNOWN = (
-    "The settings are: CLOSE_TIMEOUT, GROUPS, IDLE_TIMEOUT, MAX_CONNECTIONS, "
+    "The settings are: CLOSE_TIMEOUT, GROUPS, HTTP, IDLE_TIMEOUT, MAX_CONNECTIONS, "
     "MAX_MESSAGE_SIZE, OPEN_TIMEOUT, OUTBOX, OUTBOX_SIZE, PROTOCOLS, "
     "REQUIRE_ORIGIN, SEND_TIMEOUT, SHUTDOWN_SPREAD, SHUTDOWN_TIMEOUT, SLOW_CALL, "
     "THREADS."

@@ -2,9 +2,13 @@
 Run the tests of the installed Django with the ASGI handler of django_asgi_ext.
 
 They are those of the release's source distribution, unmodified, and run twice:
-as they are, and with our handler and our get_asgi_application() in the places of
+as they are, and with our handlers and our get_asgi_application() in the places of
 Django's. Every test must pass, but for those in suite_exceptions.py; one of these
 that begins to pass, or fails in another way, is a failure as well.
+
+Most tests of requests use Django's sync client. So, where our chain of middleware
+runs, they run twice more: with that client over Django's async chain and over ours.
+Some do not pass there at all, but none may differ.
 """
 
 import json
@@ -20,6 +24,8 @@ from pathlib import Path
 import django
 from suite_exceptions import exceptions_on
 
+from django_asgi_ext.http.support import can_fuse
+
 HERE = Path(__file__).parent
 # Folders of Django's tests. No other one touches Django's ASGI handler: they name
 # neither it nor get_asgi_application(), and Django's test clients do without it.
@@ -30,6 +36,19 @@ FOLDERS = [
     "middleware",
     "middleware_exceptions",
     "staticfiles_tests",
+]
+# Those that are about what becomes of a request.
+REQUEST_FOLDERS = [
+    *FOLDERS,
+    "auth_tests",
+    "cache",
+    "csrf_tests",
+    "generic_views",
+    "i18n",
+    "messages_tests",
+    "sessions_tests",
+    "test_client",
+    "view_tests",
 ]
 
 
@@ -54,14 +73,14 @@ def extract_tests(archive, folder):
     return next(folder.glob("*/tests"))
 
 
-def run(runner, archive):
-    """Return what came out of the tests with one of the runners."""
+def run(runner, archive, folders):
+    """Return what came out of the tests in some folders with one of the runners."""
     with tempfile.TemporaryDirectory() as folder:
         outcome = Path(folder, "outcome.json")
         paths = [str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]
         options = ["--settings=suite_settings", "--parallel=1", "--noinput"]
         finished = subprocess.run(
-            [sys.executable, "runtests.py", *options, *FOLDERS],
+            [sys.executable, "runtests.py", *options, *folders],
             cwd=extract_tests(archive, Path(folder)),
             env={
                 **os.environ,
@@ -95,19 +114,47 @@ def problems(bare, swapped, exceptions):
             yield f"{test} without us: not as suite_exceptions.py says."
 
 
+def differences(theirs, ours):
+    """Yield what differs between Django's async chain and ours, in words."""
+    if not ours["served"]:
+        yield "The fused chain has served no request."
+    if theirs["ran"] != ours["ran"]:
+        yield "Other tests ran over the fused chain."
+    for test in theirs["failed"].keys() ^ ours["failed"].keys():
+        traceback = theirs["failed"].get(test) or ours["failed"].get(test)
+        chain = "the fused" if test in ours["failed"] else "Django's"
+        yield f"{test} fails over {chain} chain only:\n{traceback}"
+
+
+def run_side_by_side(runners, archive, folders):
+    """Return what came out with each of the runners."""
+    with ThreadPoolExecutor() as threads:
+        return threads.map(lambda runner: run(runner, archive, folders), runners)
+
+
 def main():
     archive = source_distribution()
-    with ThreadPoolExecutor() as threads:
-        bare, swapped = threads.map(
-            lambda runner: run(runner, archive), ["BareRunner", "SwappedRunner"]
-        )
+    fuses = can_fuse()
+    folders = REQUEST_FOLDERS if fuses else FOLDERS
+    bare, swapped = run_side_by_side(["BareRunner", "SwappedRunner"], archive, folders)
     exceptions = exceptions_on("{}.{}".format(*django.VERSION))
+    found = list(problems(bare, swapped, exceptions))
     print(
         f"Django {django.get_version()} on Python {platform.python_version()}: "
         f"{len(swapped['ran'])} tests, {len(swapped['served'])} of them served by "
         f"django_asgi_ext, {len(exceptions)} exceptions."
     )
-    return "\n\n".join(problems(bare, swapped, exceptions)) or None
+    if fuses:
+        theirs, ours = run_side_by_side(
+            ["AsyncRunner", "FusedRunner"], archive, folders
+        )
+        found += differences(theirs, ours)
+        print(
+            f"With the sync client, too, over the async chain: {len(ours['ran'])} "
+            f"tests, {len(ours['served'])} of them served by django_asgi_ext, "
+            f"{len(theirs['failed'])} fail over Django's chain."
+        )
+    return "\n\n".join(found) or None
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""HTTP: Django's own handling of a request, with fewer changes of the thread."""
