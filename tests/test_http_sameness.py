@@ -6,17 +6,21 @@ import os
 import pytest
 from django.core.handlers import asgi
 from hypothesis import HealthCheck, given, settings
-from stacks import observe, stacks, views
 
 from django_asgi_ext import ASGIHandler
 from django_asgi_ext.http.support import can_fuse
 
-pytestmark = pytest.mark.skipif(
-    not can_fuse(), reason="On this Django HTTP goes through Django's own chain"
-)
+if not can_fuse():
+    reason = "On this Django HTTP goes through Django's own chain"
+    pytest.skip(reason, allow_module_level=True)
+
+from stacks import observe, stacks, views
 
 
 @pytest.mark.timeout(600)
+# Where a request fails for good, Django 4.2 leaves the file of its body open.
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @settings(
     max_examples=int(os.environ.get("STACKS", "150")),
     deadline=None,
