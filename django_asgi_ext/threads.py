@@ -109,10 +109,13 @@ class WorkerThreads:
                 # Its result may lead from the handshake to the view.
                 # Its result may lead from the handshake to the view.
                 owner = following.owner
-                call()
+                call.run()
+                following.note_call(owner, time.monotonic() - worker.since)
+                # Before anybody learns of the result, and leases for what is next.
+                worker.is_running = False
+                call.deliver()
                 # Not held on to while the thread waits.
                 del call
-                following.note_call(owner, time.monotonic() - worker.since)
             _drop_transactions()
             _close_old_connections()
             following = self._next_unit(worker)
@@ -379,24 +382,37 @@ class WorkUnit(Executor):
 class _Call:
     """A call that a unit has for its thread."""
 
-    __slots__ = ("_call", "_future", "iterator")
+    __slots__ = ("_call", "_error", "_future", "_result", "iterator")
 
     def __init__(self, future: Future[Any], call: functools.partial[Any]) -> None:
-        self._future = future
+        self._future: Future[Any] | None = future
         self._call = call
+        self._result: Any = None
+        self._error: BaseException | None = None
         self.iterator = _generator_among(call)
 
-    def __call__(self) -> None:
-        # False: who waited for it was cancelled before it began.
+    def run(self) -> None:
+        """Run it, unless who waited for it was cancelled before it began."""
+        assert self._future is not None
         if self._future.set_running_or_notify_cancel():
             try:
-                result = self._call()
+                self._result = self._call()
             except BaseException as error:
-                self._future.set_exception(error)
-                # Its traceback leads here, and the future to it.
-                del self._future
-            else:
-                self._future.set_result(result)
+                self._error = error
+        else:
+            self._future = None
+
+    def deliver(self) -> None:
+        """Tell who waits for it what came out."""
+        # The traceback of an error leads to this object, and the future to the error.
+        future, self._future = self._future, None
+        error, self._error = self._error, None
+        if future is None:
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(self._result)
 
 
 def _generator_among(call: object) -> _Generator | None:

@@ -43,7 +43,7 @@ async def threads(monkeypatch):
 async def test_connections_live_for_conn_max_age(
     postgres, urls, monkeypatch, threads, age
 ):
-    """With CONN_MAX_AGE above 0 no request makes a connection if there is a free one."""
+    """With CONN_MAX_AGE above 0 requests use connections of others again."""
     monkeypatch.setattr(threads, "_spare", 0.5)
     urls(path("", backend))
     application = ASGIHandler()
