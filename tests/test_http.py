@@ -205,6 +205,47 @@ async def test_streams_hold_no_thread(urls, threads, is_async):
         assert held(threads) == 0
 
 
+async def test_a_view_that_has_called_sync_code_keeps_its_thread(urls, threads):
+    """What sync_to_async() has left in a thread is met by the rest of the view only."""
+    go = asyncio.Event()
+    idents = []
+
+    async def view(request):
+        before = await sync_to_async(threading.get_ident)()
+        idents.append(before)
+        await go.wait()
+        assert await sync_to_async(threading.get_ident)() == before
+        return HttpResponse()
+
+    urls(path("", view))
+    application = ASGIHandler()
+    tasks = [asyncio.create_task(request(application)) for _ in range(5)]
+    await until(lambda: len(idents) == 5)
+    assert held(threads) == len(set(idents)) == 5
+    go.set()
+    assert [(await task)[0] for task in tasks] == [200] * 5
+
+
+# Where a request is cancelled, Django 4.2 leaves the file of its body open.
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+async def test_a_stream_in_a_transaction_keeps_its_thread(urls, threads):
+    """A thread goes to nobody else while a transaction is open in it."""
+
+    async def events():
+        await sync_to_async(transaction.atomic().__enter__)()
+        yield b"data: 1\n\n"
+        await asyncio.get_running_loop().create_future()
+
+    async def view(request):
+        return StreamingHttpResponse(events())
+
+    urls(path("", view))
+    async with opened(ASGIHandler(), 1) as (exchange,):
+        assert (await exchange.events.get())["body"] == b"data: 1\n\n"
+        assert held(threads) == 1
+
+
 async def test_blocking_views_run_at_once(urls, threads):
     """There are as many threads as sync views that block at the same time."""
     barrier = threading.Barrier(20)
