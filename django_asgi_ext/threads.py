@@ -66,9 +66,9 @@ class WorkerThreads:
     """
     A set of threads, started as they are needed.
 
-    ``size`` is how many there may be, None for any number. A call that runs for
-    longer than ``tick`` seconds counts as waiting for something. A thread that
-    nobody has needed for ``spare`` seconds ends, with None none does.
+    ``size`` is how many there may be, None for any number. After ``tick`` seconds
+    it is looked whether another one is needed. A thread that nobody has needed for
+    ``spare`` seconds ends, with None none does.
     """
 
     def __init__(
@@ -188,6 +188,7 @@ class WorkerThreads:
             if former is not None and not worker.is_running and former.lingers():
                 former.leave()
                 unit.worker, worker.unit = worker, unit
+                worker.is_running, worker.since = True, time.monotonic()
                 worker.changed.notify()
                 return True
         return False
@@ -199,8 +200,7 @@ class WorkerThreads:
     def _makes_progress(self) -> bool:
         now = time.monotonic()
         return any(
-            worker.is_running and now - worker.since < self._tick_length
-            for worker in self._leased
+            worker.is_running and now - worker.since < _TICK for worker in self._leased
         )
 
     def _tick_later(self) -> None:

@@ -21,9 +21,14 @@ from django_asgi_ext.http import leases
 from django_asgi_ext.http.support import can_fuse
 from django_asgi_ext.threads import WorkerThreads
 
-pytestmark = pytest.mark.skipif(
-    not can_fuse(), reason="On this Django HTTP goes through Django's own chain"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        not can_fuse(), reason="On this Django HTTP goes through Django's own chain"
+    ),
+    # Where a request is cancelled, Django 4.2 leaves the file of its body open.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 NOTICES_THAT_CLIENTS_LEAVE = hasattr(asgi.ASGIHandler, "listen_for_disconnect")
 
@@ -182,9 +187,6 @@ async def test_sleeping_async_views_hold_no_thread(urls, threads):
 
 
 @pytest.mark.parametrize("is_async", [True, False])
-# Where a request is cancelled, Django 4.2 leaves the file of its body open.
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_streams_hold_no_thread(urls, threads, is_async):
     """An async stream holds no thread, from a sync view as from an async one."""
 
@@ -226,9 +228,6 @@ async def test_a_view_that_has_called_sync_code_keeps_its_thread(urls, threads):
     assert [(await task)[0] for task in tasks] == [200] * 5
 
 
-# Where a request is cancelled, Django 4.2 leaves the file of its body open.
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_a_stream_in_a_transaction_keeps_its_thread(urls, threads):
     """A thread goes to nobody else while a transaction is open in it."""
 

@@ -26,8 +26,8 @@ from django.dispatch import Signal
 
 from django_asgi_ext.threads import WorkerThreads, WorkUnit
 
-# How long a call may run before another request takes a thread beside it, and how
-# long a thread is kept that nobody needs, in seconds.
+# How long a request waits until it is looked whether it needs another thread, and
+# how long a thread is kept that nobody needs, in seconds.
 _TICK = 0.002
 _SPARE = 30.0
 
