@@ -10,6 +10,8 @@ it Django's close_old_connections() runs in that thread, as around a request.
 Threads that all compute only take the interpreter's lock from each other. So
 while one makes progress, units wait for it, in order; a further thread is taken
 when those at work seem to wait for something, as a database.
+
+HTTP has threads of this kind as well, without a bound: see http/leases.py.
 """
 
 from __future__ import annotations
