@@ -98,7 +98,7 @@ class ASGIHandler(FusedHandler, asgi.ASGIHandler):
         # With the hook, Django's __call__ would ask for this again.
         serve = getattr(self, "handle_http", super().__call__)
         if self.is_fused:
-            async with leased_thread(self.keeps_thread):
+            async with leased_thread():
                 await serve(scope, receive, send)
         else:
             await serve(scope, receive, send)

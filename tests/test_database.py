@@ -19,7 +19,8 @@ from django.test import TestCase
 from project.databases import default_database, in_a_thread
 from project.users import log_in
 
-from django_asgi_ext import threads, websocket
+from django_asgi_ext import websocket
+from django_asgi_ext.threads import sockets, workers as worker_threads
 
 pytest_plugins = ["postgres"]
 
@@ -53,7 +54,7 @@ def use_database(request, settings_of_ours):
             if request.param != "sqlite":
                 database = cluster.database(**database)
             stack.enter_context(default_database(database))
-            workers = threads._worker_threads()
+            workers = sockets._worker_threads()
             stack.callback(leave_database, workers)
             return workers
 
@@ -575,7 +576,7 @@ async def test_iterating_while_sending(use_database, connect):
 @needs_async_orm
 async def test_iterating_slowly(use_database, connect, monkeypatch):
     """A queryset is read on after a pause in which another unit would have ended."""
-    monkeypatch.setattr(threads, "_IDLE", 0.02)
+    monkeypatch.setattr(worker_threads, "_IDLE", 0.02)
     workers = use_database()
     in_a_thread(Group.objects.bulk_create, [Group(name=f"{n}") for n in range(6)])
 
@@ -598,7 +599,7 @@ async def test_iterating_slowly(use_database, connect, monkeypatch):
 @needs_async_orm
 async def test_iterating_no_more(use_database, connect, monkeypatch):
     """A queryset that is not read to its end holds no thread once it is dropped."""
-    monkeypatch.setattr(threads, "_IDLE", 0.02)
+    monkeypatch.setattr(worker_threads, "_IDLE", 0.02)
     workers = use_database()
     in_a_thread(Group.objects.bulk_create, [Group(name=f"{n}") for n in range(6)])
 

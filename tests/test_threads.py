@@ -10,8 +10,8 @@ from asgiref.sync import async_to_sync, sync_to_async
 from django.db import connection
 from django.test import override_settings
 
-from django_asgi_ext import threads, websocket
-from django_asgi_ext.threads import WorkerThreads, WorkUnit, WorkUnits
+from django_asgi_ext import websocket
+from django_asgi_ext.threads import WorkerThreads, WorkUnit, WorkUnits, databases
 
 
 def idle(pool):
@@ -148,7 +148,7 @@ async def test_failing_to_close_is_logged_and_the_thread_goes_on(caplog, monkeyp
     def fail():
         raise OSError("gone")
 
-    monkeypatch.setattr(threads, "close_old_connections", fail)
+    monkeypatch.setattr(databases, "close_old_connections", fail)
     pool = WorkerThreads(1)
     unit = WorkUnit(pool)
     assert unit.submit(divmod, 7, 2).result(5) == (3, 1)

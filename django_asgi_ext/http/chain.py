@@ -13,7 +13,15 @@ from django.http.response import HttpResponseBase
 
 from django_asgi_ext import conf
 from django_asgi_ext.http.crossing import Crossing, cancellable
-from django_asgi_ext.http.layers import Below, Handler, Layer, View, is_view, layer_of
+from django_asgi_ext.http.layers import (
+    Below,
+    Handler,
+    Hook,
+    Layer,
+    View,
+    is_view,
+    layer_of,
+)
 from django_asgi_ext.http.leases import current_unit, is_djangos
 
 
@@ -33,9 +41,8 @@ class FusedHandler(BaseHandler):
         """Populate the middleware lists, as Django does."""
         self.is_fused = conf.http() == "fused"
         # Sync hooks by their async twins, and ways by the functions that take them.
-        self._hooks: dict[Any, Callable[..., Any]] = {}
+        self._hooks: dict[Any, Hook] = {}
         self._ways: dict[Any, Below] = {}
-        self.keeps_thread = False
         super().load_middleware(*args, **kwargs)
 
     def adapt_method_mode(
@@ -53,14 +60,15 @@ class FusedHandler(BaseHandler):
         if not self.is_fused:
             return adapted
         if method_is_async is None:
-            if not iscoroutinefunction(method):
-                self._note(getattr(method, "__self__", method))
-                if adapted is not method:
-                    self._hooks[adapted] = method
+            if adapted is not method and not iscoroutinefunction(method):
+                keeps = _keeps_thread(getattr(method, "__self__", method))
+                self._hooks[adapted] = Hook(method, keeps)
             return adapted
         if not method_is_async:
-            self._note(getattr(method, "__wrapped__", method))
-            return functools.partial(cancellable, adapted) if is_async else adapted
+            keeps = _keeps_thread(getattr(method, "__wrapped__", method))
+            return (
+                functools.partial(cancellable, adapted, keeps) if is_async else adapted
+            )
         return self._fuse(method, is_async)
 
     async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
@@ -104,14 +112,10 @@ class FusedHandler(BaseHandler):
         if layer is None:
             return Handler(handler)
         middleware, below = layer
-        self._note(middleware)
-        return Layer(middleware, below)
-
-    def _note(self, middleware: object) -> None:
-        if getattr(middleware, "keeps_thread", not _is_djangos(middleware)):
-            self.keeps_thread = True
+        return Layer(middleware, below, _keeps_thread(middleware))
 
 
-def _is_djangos(middleware: object) -> bool:
+def _keeps_thread(middleware: object) -> bool:
+    """Return whether middleware may leave something in its thread."""
     named = middleware if hasattr(middleware, "__qualname__") else type(middleware)
-    return is_djangos(named)
+    return bool(getattr(middleware, "keeps_thread", not is_djangos(named)))

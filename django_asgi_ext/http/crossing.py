@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Generator
+from contextlib import nullcontext
 from contextvars import ContextVar
 from typing import Any
 
 from asgiref.sync import async_to_sync, sync_to_async
 from django.http import HttpRequest
 
-from django_asgi_ext.http.leases import hold_thread, own_call
+from django_asgi_ext.http.leases import current_unit, own_call
 
 # The innermost one: what is cancelled with it must stop, too.
 _current: ContextVar[Crossing | None] = ContextVar(
@@ -26,12 +27,13 @@ _current: ContextVar[Crossing | None] = ContextVar(
 class Crossing:
     """Where a request is, and whether it has been cancelled."""
 
-    __slots__ = ("_above", "_is_cancelled", "_is_in_thread")
+    __slots__ = ("_above", "_is_cancelled", "_is_in_thread", "_steps")
 
     def __init__(self, is_in_thread: bool = False) -> None:
         self._above = _current.get() if is_in_thread else None
         self._is_in_thread = is_in_thread
         self._is_cancelled = False
+        self._steps: Generator[Any, Any, Any] | None = None
 
     def enter(self) -> bool:
         """
@@ -44,18 +46,28 @@ class Crossing:
         return self._is_in_thread
 
     def hold_thread(self) -> None:
-        """Keep the thread for this request, as its code may leave something there."""
-        hold_thread()
+        """Keep the thread for this request, as code may leave something there."""
+        unit = current_unit()
+        if unit is not None:
+            unit.hold()
+
+    def begin_view(self) -> None:
+        """Say that from here on it is the view's thread."""
+        unit = current_unit()
+        if unit is not None:
+            unit.begin_view()
 
     async def run(self, steps: Generator[Any, Any, Any]) -> Any:
         """Return what a way leads to, from the event loop."""
         token = _current.set(self)
+        # Not an argument of a call: that would look like a queryset's iterator.
+        self._steps = steps
         try:
             is_over, value = _advance(steps, None)
             while not is_over:
                 if value is None:
                     with own_call():
-                        is_over, value = await _advance_in_thread(self, steps)
+                        is_over, value = await _advance_in_thread(self)
                 else:
                     function, args, kwargs = value
                     try:
@@ -69,6 +81,7 @@ class Crossing:
             self._is_cancelled = True
             raise
         finally:
+            self._steps = None
             _current.reset(token)
 
     def run_in_thread(self, steps: Generator[Any, Any, Any]) -> Any:
@@ -84,11 +97,14 @@ class Crossing:
                 is_over, value = _advance(steps, result)
         return value
 
-    def resume(self, steps: Generator[Any, Any, Any]) -> tuple[bool, Any]:
+    def resume(self) -> tuple[bool, Any]:
         """Go on in a thread that was asked for."""
+        # Gone once it has been cancelled.
+        steps = self._steps
         self._is_in_thread = True
         try:
             self.enter()
+            assert steps is not None
             return _advance(steps, None)
         finally:
             self._is_in_thread = False
@@ -105,12 +121,15 @@ class Crossing:
 _advance_in_thread = sync_to_async(Crossing.resume, thread_sensitive=True)
 
 
-async def cancellable(handler: Callable[..., Any], request: HttpRequest) -> Any:
+async def cancellable(
+    handler: Callable[..., Any], keeps_thread: bool, request: HttpRequest
+) -> Any:
     """Await a handler that is sync below; what it holds stops when cancelled."""
     crossing = Crossing()
     token = _current.set(crossing)
     try:
-        return await handler(request)
+        with nullcontext() if keeps_thread else own_call():
+            return await handler(request)
     except asyncio.CancelledError:
         crossing._is_cancelled = True
         raise

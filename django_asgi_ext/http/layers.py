@@ -12,8 +12,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from types import FunctionType
-from typing import Any, TypeAlias
+from types import FunctionType, MethodType
+from typing import Any, NamedTuple, TypeAlias
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.core.handlers.base import BaseHandler
@@ -40,6 +40,7 @@ class Layer:
 
     middleware: Any
     below: Below
+    keeps_thread: bool
 
     def __call__(self, request: HttpRequest, crossing: Crossing) -> Steps:
         """Return the response to a request, an exception turned into one."""
@@ -49,11 +50,15 @@ class Layer:
             if hasattr(middleware, "process_request"):
                 if not crossing.enter():
                     yield None
+                if self.keeps_thread:
+                    crossing.hold_thread()
                 response = middleware.process_request(request)
             response = response or (yield from self.below(request, crossing))
             if hasattr(middleware, "process_response"):
                 if not crossing.enter():
                     yield None
+                if self.keeps_thread:
+                    crossing.hold_thread()
                 response = middleware.process_response(request, response)
         except Exception as error:
             if not crossing.enter():
@@ -73,6 +78,13 @@ class Handler:
         return (yield self.handler, (request,), {})
 
 
+class Hook(NamedTuple):
+    """A sync method of a middleware, and whether it may leave something behind."""
+
+    method: Callable[..., Any]
+    keeps_thread: bool
+
+
 @dataclass(frozen=True, eq=False)
 class View:
     """
@@ -84,7 +96,7 @@ class View:
     """
 
     handler: Any
-    hooks: dict[Any, Callable[..., Any]]
+    hooks: dict[Any, Hook]
 
     def __call__(self, request: HttpRequest, crossing: Crossing) -> Steps:
         """Return the response, an exception turned into one."""
@@ -108,12 +120,12 @@ class View:
                 break
         if response is None:
             view = handler.make_view_atomic(callback)
+            _check_mode(view)
+            crossing.begin_view()
             try:
                 response = yield from _call(view, crossing, request, *args, **kwargs)
             except Exception as error:
-                if not crossing.enter():
-                    yield None
-                response = handler.process_exception_by_middleware(error, request)
+                response = yield from self._recover(error, request, crossing)
                 if response is None:
                     raise
         handler.check_response(response, callback)
@@ -133,14 +145,19 @@ class View:
                 name=f"{type(method.__self__).__name__}.process_template_response",
             )
         try:
+            _check_mode(response.render)
             return (yield from _call(response.render, crossing))
         except Exception as error:
-            if not crossing.enter():
-                yield None
-            response = handler.process_exception_by_middleware(error, request)
+            response = yield from self._recover(error, request, crossing)
             if response is None:
                 raise
             return response
+
+    def _recover(self, error: Any, request: HttpRequest, crossing: Crossing) -> Steps:
+        if not crossing.enter():
+            yield None
+        crossing.hold_thread()
+        return self.handler.process_exception_by_middleware(error, request)
 
     def _hook(self, method: Any, crossing: Crossing, *args: Any) -> Steps:
         hook = self.hooks.get(method)
@@ -149,7 +166,9 @@ class View:
             return (yield method, args, {})
         if not crossing.enter():
             yield None
-        return hook(*args)
+        if hook.keeps_thread:
+            crossing.hold_thread()
+        return hook.method(*args)
 
 
 def _call(
@@ -158,13 +177,17 @@ def _call(
     """Call what a project has written, where it belongs."""
     if iscoroutinefunction(function):
         return (yield function, args, kwargs)
-    if not isinstance(function, FunctionType):
-        # Raises TypeError for what looks sync and is not.
-        sync_to_async(function)
     if not crossing.enter():
         yield None
     crossing.hold_thread()
     return function(*args, **kwargs)
+
+
+def _check_mode(function: Callable[..., Any]) -> None:
+    """Raise TypeError, as Django does, for what looks sync and is not."""
+    if not isinstance(function, (FunctionType, MethodType)):
+        if not iscoroutinefunction(function):
+            sync_to_async(function)
 
 
 def layer_of(
