@@ -142,6 +142,23 @@ async def test_close_old_connections_after_each_unit():
     await until(lambda: idle(pool) == 1)
 
 
+async def test_queries_of_others_are_not_logged():
+    """With DEBUG, connection.queries has those of a unit and none of those before."""
+
+    def query():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        return len(connection.queries)
+
+    pool = WorkerThreads(1)
+    with override_settings(DEBUG=True):
+        for _ in range(2):
+            unit = WorkUnit(pool)
+            assert unit.submit(query).result(5) == 1
+            unit.end()
+            await until(lambda: idle(pool) == 1)
+
+
 async def test_failing_to_close_is_logged_and_the_thread_goes_on(caplog, monkeypatch):
     """A thread is given back even if closing old connections fails."""
 

@@ -1,0 +1,301 @@
+"""Leases at their edges: what takes long, what fails, what is left behind."""
+
+import asyncio
+import gc
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.contrib.auth.models import Group
+from django.core.signals import request_finished
+from django.db import connections
+from django.http import HttpResponse, StreamingHttpResponse
+from django.test import override_settings
+from django.urls import path
+from django.utils.deprecation import MiddlewareMixin
+from exchanges import Exchange, InThread, fused, held, opened, until
+from project.databases import in_a_thread
+from project.http import http_scope, request, request_events
+
+from django_asgi_ext import ASGIHandler
+from django_asgi_ext.http import leases
+from django_asgi_ext.threads import WorkerThreads
+
+pytest_plugins = ["http_fixtures"]
+
+pytestmark = fused
+
+
+class OnlyResponses(MiddlewareMixin):
+    """A project's own middleware that has nothing to do with a request."""
+
+    def process_response(self, request, response):
+        response["X-Seen"] = "yes"
+        return response
+
+
+async def test_middleware_for_responses_holds_no_thread(urls, threads):
+    """While an async view waits, only hooks that have run can have left something."""
+    go = asyncio.Event()
+    waiting = asyncio.Event()
+
+    async def view(request):
+        waiting.set()
+        await go.wait()
+        return HttpResponse()
+
+    urls(path("", view))
+    with override_settings(MIDDLEWARE=[f"{__name__}.OnlyResponses"]):
+        exchange = Exchange(ASGIHandler())
+    await asyncio.wait_for(waiting.wait(), 5)
+    await until(lambda: held(threads) == 0)
+    go.set()
+    await exchange.task
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+async def test_a_stream_finds_what_middleware_has_left(
+    urls, threads, in_thread, monkeypatch, keeps
+):
+    """What a request hook has left in its thread is kept for a stream, if it is to."""
+    monkeypatch.setattr(InThread, "keeps_thread", keeps, raising=False)
+
+    async def events():
+        yield b"data: 1\n\n"
+        await asyncio.get_running_loop().create_future()
+
+    async def view(request):
+        return StreamingHttpResponse(events())
+
+    urls(path("", view))
+    async with opened(ASGIHandler(), 3) as exchanges:
+        for exchange in exchanges:
+            await exchange.events.get()
+        await until(lambda: held(threads) == (3 if keeps else 0))
+
+
+async def test_a_stream_keeps_its_thread_for_a_receiver(urls, threads):
+    """What a sync view has left in a thread is there for one's own request_finished."""
+    idents = []
+
+    async def events():
+        yield b"data: 1\n\n"
+        await go.wait()
+
+    def view(request):
+        idents.append(threading.get_ident())
+        return StreamingHttpResponse(events())
+
+    def finished(**kwargs):
+        idents.append(threading.get_ident())
+
+    go = asyncio.Event()
+    urls(path("", view), path("other/", lambda request: HttpResponse()))
+    application = ASGIHandler()
+    request_finished.connect(finished)
+    try:
+        exchange = Exchange(application)
+        for _ in range(2):
+            await exchange.events.get()
+        assert held(threads) == 1
+        go.set()
+        await exchange.task
+    finally:
+        request_finished.disconnect(finished)
+    assert len(set(idents)) == 1
+
+
+async def test_a_queryset_in_a_stream_keeps_its_thread(urls, threads):
+    """A stream reads the next chunk of a queryset where it has read the last one."""
+    in_a_thread(Group.objects.bulk_create, [Group(name=f"{n}") for n in range(6)])
+
+    def others(request):
+        barrier.wait(10)
+        return HttpResponse()
+
+    async def events():
+        async for group in Group.objects.order_by("pk").aiterator(chunk_size=2):
+            yield group.name.encode()
+            if group.name == "1":
+                await go.wait()
+
+    async def view(request):
+        return StreamingHttpResponse(events())
+
+    go = asyncio.Event()
+    barrier = threading.Barrier(4)
+    urls(path("", view), path("others/", others))
+    application = ASGIHandler()
+    try:
+        exchange = Exchange(application)
+        for _ in range(3):
+            await asyncio.wait_for(exchange.events.get(), 5)
+        # They need more threads than there are.
+        await asyncio.gather(*(request(application, "/others/") for _ in range(4)))
+        go.set()
+        await asyncio.wait_for(exchange.task, 5)
+        names = b"".join(
+            exchange.events.get_nowait().get("body", b"")
+            for _ in range(exchange.events.qsize())
+        )
+    finally:
+        in_a_thread(Group.objects.all().delete)
+    assert names == b"2345"
+
+
+async def test_a_request_within_a_request_leaves_the_thread_alone(urls, threads):
+    """A view that calls the application keeps what it has left in its thread."""
+    idents = []
+
+    async def events():
+        yield b"1"
+
+    async def inner(request):
+        return StreamingHttpResponse(events())
+
+    async def view(request):
+        idents.append(await sync_to_async(threading.get_ident)())
+        await request_events(application, http_scope("/inner/"))
+        await until(lambda: held(threads) <= 1)
+        assert held(threads) == 1
+        idents.append(await sync_to_async(threading.get_ident)())
+        return HttpResponse()
+
+    urls(path("", view), path("inner/", inner))
+    application = ASGIHandler()
+    status, *_ = await request(application)
+    assert status == 200
+    assert len(set(idents)) == 1
+
+
+async def test_what_a_cancelled_call_raises_is_not_reported(urls, threads):
+    """A call that runs when its request is cancelled is waited for, and that is all."""
+    begun, go = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+    reported = []
+
+    def fail():
+        loop.call_soon_threadsafe(begun.set)
+        go.wait(5)
+        raise ValueError
+
+    async def view(request):
+        await sync_to_async(fail)()
+
+    urls(path("", view))
+    loop.set_exception_handler(lambda loop, context: reported.append(context))
+    exchange = Exchange(ASGIHandler())
+    await asyncio.wait_for(begun.wait(), 5)
+    exchange.task.cancel()
+    await asyncio.wait({exchange.task}, timeout=0.05)
+    assert not exchange.task.done()
+    go.set()
+    await asyncio.wait({exchange.task}, timeout=5)
+    assert exchange.task.cancelled()
+    await until(lambda: held(threads) == 0)
+    gc.collect()
+    assert reported == []
+
+
+async def test_a_database_that_cannot_be_had_is_in_nobodys_way(
+    urls, threads, monkeypatch
+):
+    """A request that does not use a broken database is answered."""
+    broken = {**connections.databases["default"], "ENGINE": "no.such.engine"}
+    monkeypatch.setitem(connections.databases, "broken", broken)
+    urls(path("", lambda request: HttpResponse()))
+    status, *_ = await asyncio.wait_for(request(ASGIHandler()), 5)
+    assert status == 200
+
+
+async def test_threads_end_under_load(urls, monkeypatch):
+    """Threads that were needed for a crowd end while few requests go on."""
+    pool = WorkerThreads(None, 0.002, 0.5)
+    monkeypatch.setattr(leases, "_threads", pool)
+    barrier = threading.Barrier(20)
+
+    def crowd(request):
+        barrier.wait(10)
+        return HttpResponse()
+
+    urls(path("", lambda request: HttpResponse()), path("crowd/", crowd))
+    application = ASGIHandler()
+    await asyncio.gather(*(request(application, "/crowd/") for _ in range(20)))
+    assert pool._started >= 20
+    deadline = time.monotonic() + 10
+    while pool._started > 5 and time.monotonic() < deadline:
+        await request(application)
+    assert pool._started <= 5
+
+
+async def test_a_busy_loop_does_not_keep_views_from_threads(urls, threads):
+    """Views that wait for a moment do so at once while the event loop computes."""
+    waiting = set()
+    most = 0
+
+    def view(request):
+        nonlocal most
+        waiting.add(request)
+        most = max(most, len(waiting))
+        threading.Event().wait(0.008)
+        waiting.discard(request)
+        return HttpResponse()
+
+    async def compute():
+        while True:
+            until = time.perf_counter() + 0.003
+            while time.perf_counter() < until:
+                pass
+            await asyncio.sleep(0.001)
+
+    urls(path("", view))
+    application = ASGIHandler()
+    busy = asyncio.create_task(compute())
+    try:
+        await asyncio.gather(*(request(application) for _ in range(60)))
+    finally:
+        busy.cancel()
+    assert most >= 3
+
+
+FORKING = """
+import asyncio
+import gc
+import os
+import sys
+import warnings
+
+import django
+
+warnings.simplefilter("ignore", DeprecationWarning)
+os.environ["DJANGO_SETTINGS_MODULE"] = "project.settings"
+django.setup()
+
+from project.http import request
+from django_asgi_ext import get_asgi_application
+
+application = get_asgi_application()
+asyncio.run(request(application, "/nowhere/"))
+if child := os.fork():
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+status, *_ = asyncio.run(asyncio.wait_for(request(application, "/nowhere/"), 5))
+os._exit(0 if status == 404 else 1)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Needs fork()")
+def test_a_child_process_has_threads_of_its_own():
+    """A process that was forked after a request serves requests, too."""
+    finished = subprocess.run(
+        [sys.executable, "-c", FORKING],
+        cwd=Path(__file__).parent,
+        timeout=30,
+        capture_output=True,
+        text=True,
+    )
+    assert finished.returncode == 0, finished.stderr
