@@ -20,7 +20,7 @@ from django.urls import path
 from django.utils.deprecation import MiddlewareMixin
 from exchanges import Exchange, InThread, fused, held, opened, until
 from project.databases import in_a_thread
-from project.http import http_scope, request, request_events
+from project.http import request
 
 from django_asgi_ext import ASGIHandler
 from django_asgi_ext.http import leases
@@ -160,8 +160,7 @@ async def test_a_request_within_a_request_leaves_the_thread_alone(urls, threads)
 
     async def view(request):
         idents.append(await sync_to_async(threading.get_ident)())
-        await request_events(application, http_scope("/inner/"))
-        await until(lambda: held(threads) <= 1)
+        await Exchange(application, "/inner/").task
         assert held(threads) == 1
         idents.append(await sync_to_async(threading.get_ident)())
         return HttpResponse()
