@@ -71,7 +71,7 @@ _SETTINGS = {
     "HTTP": _Setting(
         lambda: "fused" if can_fuse() else "django",
         lambda value: value == "django" or (value == "fused" and can_fuse()),
-        "'django' or, on Django 4.2 and later, 'fused'",
+        "'django' or, on Django 4.2 to 6.1, 'fused'",
     ),
     # As many as ThreadPoolExecutor would choose.
     "THREADS": _Setting(

@@ -14,11 +14,11 @@ from django.core.exceptions import (
     PermissionDenied,
     SuspiciousOperation,
 )
-from django.http import Http404, HttpResponse
+from django.http import Http404, HttpResponse, StreamingHttpResponse
 from django.template import engines
 from django.template.response import TemplateResponse
 from django.test import override_settings
-from django.urls import path
+from django.urls import clear_url_caches, path
 from django.utils.decorators import (
     async_only_middleware,
     sync_and_async_middleware,
@@ -39,7 +39,9 @@ HOOKS = [
 KINDS = ["mixin", "own call", "sync", "async", "both", "not used"]
 
 # What a hook, a function or a view does.
-actions = st.sampled_from(["pass", "pass", "pass", "set", "answer", "raise"])
+actions = st.sampled_from(
+    ["pass", "pass", "pass", "set", "answer", "raise", "other urls"]
+)
 errors = st.integers(0, len(ERRORS) - 1)
 hooks = st.dictionaries(
     st.sampled_from(HOOKS), st.tuples(actions, errors, st.booleans()), max_size=5
@@ -49,7 +51,12 @@ layers = st.tuples(st.sampled_from(KINDS), hooks, st.tuples(actions, errors))
 mixins = st.tuples(st.just("mixin"), hooks, st.just(("pass", 0)))
 stacks = st.lists(st.one_of(mixins, layers), max_size=6)
 views = st.tuples(
-    st.sampled_from(["sync", "async", "async with thread", "template", "none"]),
+    st.sampled_from(
+        [
+            *("sync", "async", "async with thread", "template", "none"),
+            *("stream", "async stream", "not a function"),
+        ]
+    ),
     st.sampled_from(["answer", "answer", "raise"]),
     errors,
 )
@@ -72,6 +79,16 @@ class Observed:
         elif action == "answer":
             return answer()
         return None
+
+    def stream(self):
+        self.act("stream", "pass", 0, None)
+        yield mark.get().encode()
+        self.act("stream", "pass", 0, None)
+
+    async def async_stream(self):
+        for part in self.stream():
+            yield part
+            await sync_to_async(self.act)("async stream", "pass", 0, None)
 
 
 def make_layer(number, spec, seen):
@@ -140,6 +157,8 @@ def make_mixin(name, kind, hooks, seen):
                     return template_response(request, f"{name} {hook}")
                 return HttpResponse(f"{name} {hook}")
 
+            if action == "other urls":
+                request.urlconf = "other_urls_of_a_test"
             answered = seen.act(f"{name} {hook}", action, error, answer)
             if hook in ("process_response", "process_template_response"):
                 return answered or args[0]
@@ -177,6 +196,10 @@ def make_view(spec, seen):
                 return None
             if kind == "template":
                 return template_response(request, f"view {mark.get()}")
+            if kind == "stream":
+                return StreamingHttpResponse(seen.stream())
+            if kind == "async stream":
+                return StreamingHttpResponse(seen.async_stream())
             return HttpResponse(f"view {mark.get()}")
 
         return seen.act("view", action, error, answer)
@@ -188,7 +211,13 @@ def make_view(spec, seen):
     async def async_respond_in_thread(request):
         return await sync_to_async(respond)(request)
 
-    if kind == "async":
+    class NotAFunction:
+        # Django takes it for sync, and cannot call it.
+        __call__ = async_respond
+
+    if kind == "not a function":
+        return NotAFunction()
+    if kind in ("async", "async stream"):
         return async_respond
     return async_respond_in_thread if kind == "async with thread" else respond
 
@@ -202,9 +231,13 @@ async def observe(make_handler, stack, view, **settings):
     module.urlpatterns = [path("", make_view(view, seen))]
     names = [f"stack_of_a_test.layer{number}" for number in range(len(stack))]
     sys.modules[module.__name__] = module
+    other = sys.modules["other_urls_of_a_test"] = ModuleType("other_urls_of_a_test")
+    other.urlpatterns = [path("", lambda request: HttpResponse("other"))]
     mark.set("")
     with ExitStack() as contexts:
         contexts.callback(sys.modules.pop, module.__name__)
+        contexts.callback(sys.modules.pop, other.__name__)
+        contexts.callback(clear_url_caches)
         records = contexts.enter_context(logged())
         contexts.enter_context(signalled(seen))
         contexts.enter_context(

@@ -10,11 +10,14 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers import asgi
 from django.http import Http404, HttpResponse
+from django.test import override_settings
 from django.urls import path
+from django.utils.deprecation import MiddlewareMixin
 from exchanges import NOTICES_THAT_CLIENTS_LEAVE, Exchange, fused
 from project.http import request
 
-from django_asgi_ext import ASGIHandler
+from django_asgi_ext import ASGIHandler, conf
+from django_asgi_ext.http.support import can_fuse
 
 pytest_plugins = ["http_fixtures"]
 
@@ -97,9 +100,23 @@ def test_setting_must_name_a_chain(settings_of_ours):
     with pytest.raises(ImproperlyConfigured) as raised:
         ASGIHandler()
     assert str(raised.value) == (
-        "ASGI_EXT['HTTP'] must be 'django' or, on Django 4.2 and later, 'fused', "
+        "ASGI_EXT['HTTP'] must be 'django' or, on Django 4.2 to 6.1, 'fused', "
         "not 'wsgi'. Leave it out for the default."
     )
+
+
+def test_a_django_that_does_something_else_is_left_alone(monkeypatch):
+    """A release whose chain is not the known one is not fused, nor can be told to."""
+
+    async def acall(self, request):
+        return await self.get_response_in_another_way(request)
+
+    monkeypatch.setattr(MiddlewareMixin, "__acall__", acall)
+    assert not can_fuse()
+    assert conf.http() == "django"
+    with override_settings(ASGI_EXT={"HTTP": "fused"}):
+        with pytest.raises(ImproperlyConfigured, match="must be 'django' or"):
+            ASGIHandler()
 
 
 @pytest.mark.parametrize("make_handler", [asgi.ASGIHandler, ASGIHandler])
@@ -116,6 +133,8 @@ def test_what_ends_the_process_is_not_held_back(urls, make_handler, error):
     urls(path("", view))
     with pytest.raises(error, match="enough"):
         asyncio.run(serve())
+    # Django leaves the file of the body open, which is to be told of in here.
+    gc.collect()
 
 
 async def test_a_view_that_raises_stop_iteration(urls, in_thread):

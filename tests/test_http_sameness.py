@@ -19,6 +19,7 @@ from stacks import observe, stacks, views
 
 @pytest.mark.timeout(600)
 # Where a request fails for good, Django 4.2 leaves the file of its body open.
+@pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @settings(
