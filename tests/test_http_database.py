@@ -1,7 +1,9 @@
 """HTTP and the database: connections live as long as under WSGI."""
 
 import asyncio
+import threading
 import time
+from urllib.request import urlopen
 
 import pytest
 from django.db import connection
@@ -13,6 +15,7 @@ from project.http import request
 from django_asgi_ext import ASGIHandler
 from django_asgi_ext.http import leases
 from django_asgi_ext.http.support import can_fuse
+from django_asgi_ext.test.live import LiveServer
 from django_asgi_ext.threads import WorkerThreads
 
 pytest_plugins = ["postgres"]
@@ -61,3 +64,22 @@ async def test_a_thread_that_ends_closes_its_connection(postgres, urls, threads)
     while int(pid) in postgres.clients() and time.monotonic() < deadline:
         await asyncio.sleep(0.01)
     assert int(pid) not in postgres.clients()
+
+
+def test_a_live_server_leaves_no_connection(postgres, urls, threads, monkeypatch):
+    """A connection that is kept ends with the live server of a test."""
+    monkeypatch.setattr(threads, "_spare", 30.0)
+    urls(path("", backend))
+    with default_database(postgres.database(CONN_MAX_AGE=60)):
+        server = LiveServer(ASGIHandler())
+        server.start()
+        try:
+            with urlopen(server.url) as response:
+                pid = int(response.read())
+            assert pid in postgres.clients()
+        finally:
+            server.stop()
+    deadline = time.monotonic() + 5
+    while pid in postgres.clients() and time.monotonic() < deadline:
+        threading.Event().wait(0.01)
+    assert pid not in postgres.clients()

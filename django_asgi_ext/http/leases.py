@@ -118,14 +118,16 @@ class RequestUnit(WorkUnit):
     async def close(self) -> None:
         """Leave the thread to whoever needs one, once the call that runs is done."""
         # A cancelled request may have left a call behind, as has a task.
-        if self._last is not None and not self._last.done():
-            last = asyncio.wrap_future(self._last)
-            last.add_done_callback(_forget_error)
-            await asyncio.wait({last})
-        self._last = None
-        self._is_closed = True
-        self.may_return = False
-        self._leave_early()
+        try:
+            if self._last is not None and not self._last.done():
+                last = asyncio.wrap_future(self._last)
+                last.add_done_callback(_forget_error)
+                await asyncio.wait({last})
+        finally:
+            self._last = None
+            self._is_closed = True
+            self.may_return = False
+            self._leave_early()
 
     def _leave_early(self) -> None:
         """Give the thread back without waking it, as the next one must do it anyway."""
@@ -172,6 +174,11 @@ async def leased_thread() -> AsyncIterator[None]:
         _current.reset(token)
         SyncToAsync.thread_sensitive_context.reset(context_token)
         await unit.close()
+
+
+def end_threads() -> None:
+    """End the threads that no request has, and their connections."""
+    _threads.end()
 
 
 def current_unit() -> RequestUnit | None:

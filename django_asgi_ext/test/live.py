@@ -17,6 +17,7 @@ from django.db import connections
 from django.test import TransactionTestCase, modify_settings
 
 from django_asgi_ext.handler import ASGIHandler
+from django_asgi_ext.http.leases import end_threads
 from django_asgi_ext.protocols import ASGIApplication, Receive, Scope, Send
 from django_asgi_ext.test.background import sync_code_on
 
@@ -71,6 +72,8 @@ class LiveServer:
         if self._error is None:
             self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join(_TIMEOUT)
+        # With CONN_MAX_AGE they have connections, with which no database is deleted.
+        end_threads()
         for connection in self._shared.values():
             connection.dec_thread_sharing()
         self._socket.close()

@@ -29,6 +29,9 @@ _TICK = 0.01
 # seconds. A view may never come back to recv(), or wait for a peer that does not read.
 _IDLE = 0.25
 
+# How often one that is kept beyond that looks whether it still is, in seconds.
+_LOOK = 1.0
+
 
 class Leaseholder(Protocol):
     """What a thread must know of a unit that has it."""
@@ -137,6 +140,13 @@ class WorkerThreads:
             self._free[worker] = None
             worker.since = time.monotonic()
 
+    def end(self) -> None:
+        """End the threads that no unit has, and wait until they have."""
+        with self.lock:
+            ending = self._end(list(self._free))
+        for worker in ending:
+            worker.executor.shutdown()
+
     def _work(self, worker: Worker) -> None:
         """Run the calls of units, as long as there is one."""
         refresh_connections()
@@ -172,7 +182,7 @@ class WorkerThreads:
                     if unit.may_return:
                         continue
                     return None
-                worker.changed.wait(deadline - now if now < deadline else _IDLE)
+                worker.changed.wait(deadline - now if now < deadline else _LOOK)
             return None
 
     def _next_unit(self, worker: Worker) -> Leaseholder | None:
@@ -258,14 +268,18 @@ class WorkerThreads:
         with self.lock:
             self._shrinking.discard(loop)
             oldest = time.monotonic() - self._spare
-            ending = [worker for worker in self._free if worker.since <= oldest]
-            for worker in ending:
-                del self._free[worker]
-                self._started -= 1
-                worker.executor.submit(connections.close_all)
-                worker.executor.shutdown(wait=False)
+            self._end([worker for worker in self._free if worker.since <= oldest])
             if self._started:
                 self._shrink_later()
+
+    def _end(self, workers: list[Worker]) -> list[Worker]:
+        for worker in workers:
+            del self._free[worker]
+            self._started -= 1
+            worker.changed.notify()
+            worker.executor.submit(connections.close_all)
+            worker.executor.shutdown(wait=False)
+        return workers
 
 
 def _measure() -> _Tick:
