@@ -4,6 +4,7 @@ import asyncio
 import gc
 import inspect
 import platform
+import threading
 from contextlib import asynccontextmanager
 from importlib import import_module
 from importlib.metadata import metadata
@@ -280,6 +281,17 @@ async def test_async_class(urls, base):
             return HttpResponse("Hello")
 
     assert await page(urls, Page.as_view()) == (200, "Hello")
+
+
+@pages("Middleware in few hops to a thread", since="4.2", without=AssertionError)
+async def test_fused(urls):
+    """A page is served on a thread that later ones use again."""
+
+    def thread(request):
+        return HttpResponse(threading.current_thread().name)
+
+    _, name = await page(urls, thread)
+    assert name.startswith("django-asgi-ext")
 
 
 @pages(
