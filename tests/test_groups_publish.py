@@ -5,13 +5,14 @@ import os
 import subprocess
 import sys
 import threading
+from types import SimpleNamespace
 
 import django
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db import transaction
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.urls import path
 from project.http import request
 
@@ -240,6 +241,7 @@ class Wire:
     """A connection as far as a group wants to know."""
 
     is_open = True
+    pulse = SimpleNamespace(begun=0, done=0)
 
     async def asgi_send(self, event):
         """Take what nobody will see."""
@@ -294,6 +296,33 @@ def test_loop_that_is_closed_before_it_delivers():
     groups.publish("chat", "two")
     assert member.groups == frozenset()
     assert not closed._queue
+
+
+def test_crowd_on_a_loop_that_is_closed(settings_of_ours, caplog):
+    """All who were on a loop that is closed are taken out, and told of as such."""
+    settings_of_ours(GROUPS={"POLICIES": {"chat": {"presence": True}}})
+
+    async def send(event):
+        pass
+
+    async def join():
+        for number in range(300):
+            member = Member(Wire(), None)
+            members.append(member)
+            await member.join("chat", HttpRequest(), send, {"id": number})
+        while delivery()._is_awake:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    loop = asyncio.new_event_loop()
+    members = []
+    loop.run_until_complete(join())
+    loop.close()
+    caplog.clear()
+    groups.publish("chat", "hello")
+    assert {member.groups for member in members} == {frozenset()}
+    assert groups.members("chat") == []
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 _FORK = """

@@ -79,6 +79,8 @@ class Delivery:
         self._queue: deque[tuple[str, Message]] = deque()
         # Whether _run() will be called. The lock is for whoever changes it to True.
         self._is_awake = False
+        # Whether who is there is being taken out, since the loop is closed.
+        self._is_ending = False
         self._lock = Lock()
         # Not the publisher's: it would be kept, and seen by a server's send().
         self._context = Context()
@@ -136,7 +138,7 @@ class Delivery:
     def _wake(self) -> None:
         with self._lock:
             # One that is closed runs nothing, though it was woken before.
-            if self._is_awake and not self._is_over:
+            if self._is_ending or (self._is_awake and not self._is_over):
                 return
             self._is_awake = True
         loop = self._loop()
@@ -145,13 +147,20 @@ class Delivery:
                 raise RuntimeError("The event loop is gone.")
             loop.call_soon_threadsafe(self._run, context=self._context)
         except RuntimeError as error:
-            # It is closed, and nobody has ended the connections there.
-            for places in list(self._places.values()):
-                for member in list(places):
-                    member.fail(error)
-            self._queue.clear()
-            # Last: what those who leave have put there must not come here again.
-            self._is_awake = False
+            self._end(error)
+
+    def _end(self, error: RuntimeError) -> None:
+        """Take out who is there: the loop is closed, and nobody has done so."""
+        with self._lock:
+            if self._is_ending:
+                return
+            self._is_ending = True
+        for places in list(self._places.values()):
+            for member in list(places):
+                member.fail(error)
+        # With what is said of those who leave, which must not come here again.
+        self._queue.clear()
+        self._is_ending = self._is_awake = False
 
     def _run(self) -> None:
         loop = asyncio.get_running_loop()
