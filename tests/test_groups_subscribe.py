@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from django_asgi_ext import groups, websocket
+from django_asgi_ext.exceptions import InvalidState
 
 
 async def test_subscribe(connect):
@@ -88,6 +89,39 @@ async def test_block(connect):
     groups.publish("chat", "end")
     assert await peer.hear() == "end"
     assert await peer.hear() == "[]"
+    assert await peer.closed() == (1000, "")
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+async def test_two_tasks(connect, is_there):
+    """A second task that takes from a subscription is refused; the first goes on."""
+
+    @websocket
+    async def view(socket):
+        messages = socket.subscribe("chat")
+        await socket.accept()
+        if is_there:
+            await messages.__aenter__()
+        first = asyncio.ensure_future(anext(messages))
+        await asyncio.sleep(0)
+        for second in (messages.__anext__, messages.__aenter__):
+            with pytest.raises(InvalidState) as error:
+                await second()
+            assert str(error.value) == (
+                "Cannot take a message: another task takes from this subscription "
+                "already. Take them in one task and hand them on."
+            )
+        await socket.send("there")
+        await socket.send(await first)
+        async with asyncio.timeout(1):
+            await socket.send(await anext(messages))
+
+    peer = connect(view)
+    await peer.accepted()
+    assert await peer.hear() == "there"
+    groups.publish("chat", "one")
+    groups.publish("chat", "two")
+    assert [await peer.hear() for _ in range(2)] == ["one", "two"]
     assert await peer.closed() == (1000, "")
 
 

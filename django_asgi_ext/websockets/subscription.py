@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from django_asgi_ext.exceptions import InvalidState
 from django_asgi_ext.groups.feed import Feed
 from django_asgi_ext.groups.message import write_id
 from django_asgi_ext.threads import Unit
@@ -34,6 +36,8 @@ class Subscription:
         self._unit = unit
         self._last_id = last_id
         self._feed: Feed | None = None
+        # Whether a task joins the group, or takes a message.
+        self._is_taking = False
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -51,8 +55,8 @@ class Subscription:
 
     async def __aenter__(self) -> Subscription:
         """Join the group: what is published from now on is here to be taken."""
-        if self._feed is None:
-            self._feed = await self._begin()
+        with self._by_one_task():
+            await self._join()
         return self
 
     async def __aexit__(
@@ -78,13 +82,14 @@ class Subscription:
         """
         Return the next message: str and bytes as they are, JSON decoded.
 
-        End the iteration when there will be no more. Raise what joining raises.
+        End the iteration when there will be no more. Raise what joining raises, and
+        InvalidState if another task is taking a message here.
         """
-        if self._feed is None:
-            self._feed = await self._begin()
-        if self._unit.is_busy:
-            self._unit.end()
-        message = await self._feed.next()
+        with self._by_one_task():
+            feed = await self._join()
+            if self._unit.is_busy:
+                self._unit.end()
+            message = await feed.next()
         if message is None:
             # As by ConnectionClosed: the view may finish in its own time.
             self._transport.told |= not self._transport.is_open
@@ -92,6 +97,24 @@ class Subscription:
             await asyncio.sleep(0)
             raise StopAsyncIteration
         return message.value
+
+    async def _join(self) -> Feed:
+        if self._feed is None:
+            self._feed = await self._begin()
+        return self._feed
+
+    @contextmanager
+    def _by_one_task(self) -> Iterator[None]:
+        if self._is_taking:
+            raise InvalidState(
+                "Cannot take a message: another task takes from this subscription "
+                "already. Take them in one task and hand them on."
+            )
+        self._is_taking = True
+        try:
+            yield
+        finally:
+            self._is_taking = False
 
     def __del__(self) -> None:
         feed = self._feed
