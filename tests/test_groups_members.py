@@ -1,11 +1,15 @@
 """How sockets become members, and how they leave."""
 
 import asyncio
+import json
 
 import pytest
+from django.http import HttpRequest
 
 from django_asgi_ext import ConnectionClosed, WebSocketView, groups, websocket
+from django_asgi_ext.groups.backends import backend
 from django_asgi_ext.groups.member import Member
+from django_asgi_ext.groups.message import write_id
 
 
 async def test_leave(connect):
@@ -199,3 +203,25 @@ async def test_join_that_fails_late(settings_of_ours):
     assert member.groups == {"chat"}
     assert groups.members("chat") == [{"id": 2}]
     member.end()
+
+
+async def test_leave_while_joining(settings_of_ours):
+    """Who leaves a group while it still joins gets no more of what comes first."""
+    policy = {"history": 10, "presence": True}
+    settings_of_ours(GROUPS={"POLICIES": {"chat": policy}})
+    here = write_id("chat", await backend().subscribe("chat"))
+    for number in range(3):
+        groups.publish("chat", number)
+    request = HttpRequest()
+    request.scope = {"query_string": f"last_id={here}".encode()}
+    member, sent = Member(Wire(), None), []
+
+    async def send(event):
+        sent.append(json.loads(event["text"]))
+        # As another task of the view may, while the peer takes its time.
+        member.leave("chat")
+
+    await member.join("chat", request, send, {"id": 1})
+    (first,) = sent
+    assert first["data"] == 0
+    assert groups.members("chat") == []

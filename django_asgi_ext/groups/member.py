@@ -88,11 +88,14 @@ class Member(Receiver):
             if policy.history is not None:
                 since = last_position(request, group)
                 for message in await self._first(place, since, now, policy.history):
-                    await send(message.event)
-            if policy.presence:
+                    # Another task may have left the group meanwhile.
+                    if place.is_in:
+                        await send(message.event)
+            if policy.presence and place.is_in:
                 await self._appear(place, request, info)
                 members = await backend().amembers(group)
-                await send(messages.present(group, members).event)
+                if place.is_in:
+                    await send(messages.present(group, members).event)
             for message in place.take_held():
                 await send(message.event)
         except BaseException:
@@ -233,7 +236,7 @@ class Member(Receiver):
         if since is None:
             # What is still on its way here was published before.
             place.reached = now
-            if now is None or place.feed is not None or not place.is_in:
+            if now is None or place.feed is not None:
                 return []
             return [messages.here(place.group, now)]
         missed = await backend().since(place.group, since, history)
