@@ -413,6 +413,26 @@ async def test_join_and_leave(member, connect, urls):
     await peer.leave()
 
 
+async def test_leave_and_join_again(member, connect, urls):
+    """A socket that leaves and joins again gets what came after its id once more."""
+
+    @websocket
+    async def view(socket):
+        for _ in range(2):
+            await socket.join("chat")
+            await socket.leave("chat")
+
+    urls(path("ws/<group>/", listening), path("own/", view))
+    peer = await member("chat")
+    groups.publish("chat", "1")
+    await hear(peer)
+    await peer.leave()
+    peer = connect(f"/own/?last_id=chat@{peer.here}")
+    await peer.accepted()
+    assert [(await hear(peer))[2] for _ in range(2)] == [{"data": "1"}] * 2
+    assert await peer.closed() == (1000, "")
+
+
 async def test_resuming_while_others_publish(member):
     """Between what was missed and what comes live nothing is lost or doubled."""
     number, is_over = 0, threading.Event()
