@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import sys
 import threading
 import time
 
@@ -247,6 +248,21 @@ def test_failure(caplog):
     wait(lambda: leaving._thread is None)
     assert backend.told == [("g", "k", "t")]
     assert caplog.messages == ["Leaving the group g failed."]
+    assert not leaving
+
+
+@pytest.mark.parametrize("seconds", [sys.maxsize, sys.float_info.max])
+def test_grace_for_ever(seconds):
+    """Who is there for longer than a thread can wait keeps nobody else there."""
+    backend, leaving = Told(), Departures()
+    for_ever = Departure(backend, "g", "k", "stays")
+    leaving.add(for_ever, seconds)
+    # The thread waits, and has let go of this.
+    wait(lambda: leaving._changed._waiters)
+    leaving.add(Departure(backend, "g", "k", "t"), 0.01)
+    wait(lambda: len(leaving) == 1)
+    assert backend.told == [("g", "k", "t")]
+    leaving.call_back(for_ever)
     assert not leaving
 
 

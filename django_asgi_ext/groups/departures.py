@@ -7,7 +7,7 @@ import logging
 import os
 import time
 from itertools import count
-from threading import Condition, Lock, Thread
+from threading import TIMEOUT_MAX, Condition, Lock, Thread
 from typing import NamedTuple
 
 from django_asgi_ext.groups.base import Backend
@@ -106,7 +106,7 @@ class Departures:
                 seconds = self._queue[0][0] - time.monotonic()
                 if seconds <= 0:
                     return True
-                self._changed.wait(seconds)
+                self._changed.wait(min(seconds, TIMEOUT_MAX))
             self._thread = None
             return False
 
