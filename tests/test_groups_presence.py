@@ -344,6 +344,27 @@ async def test_subscription_with_presence(member, connect, options):
     assert groups.members("chat") == []
 
 
+async def test_subscription_that_appears(member, connect):
+    """Who subscribes without presence and then joins with an info is there."""
+
+    @websocket
+    async def view(socket):
+        async with socket.subscribe("chat") as messages:
+            await socket.join("chat", info={"id": "x"})
+            await socket.send("there")
+            async for message in messages:
+                await socket.send_json(message)
+
+    grace, _ = await member("grace")
+    peer = connect(view)
+    await peer.accepted()
+    assert await peer.hear() == "there"
+    assert (await hear(grace))["member"] == {"id": "x"}
+    await grace.leave()
+    assert (await hear(peer))["member"] == GRACE_INFO
+    await peer.leave()
+
+
 async def test_no_presence(settings_of_ours):
     """Who is in a group without presence nobody knows, and that is an error."""
     settings_of_ours()

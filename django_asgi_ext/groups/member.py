@@ -76,6 +76,7 @@ class Member(Receiver):
             self.leave(group)
         elif place is not None:
             if info is not None:
+                place.is_present = True
                 await self._appear(place, request, info)
             return
         policy = policy_of(group)
