@@ -79,6 +79,47 @@ async def test_a_stream_finds_what_middleware_has_left(
         await until(lambda: held(threads) == (3 if keeps else 0))
 
 
+class SyncOnly:
+    """A project's own middleware that is called as a whole."""
+
+    def __init__(self, get_response):
+        self.get_response = get_response
+
+    def __call__(self, request):
+        return self.get_response(request)
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+@pytest.mark.parametrize("keeps", [True, False])
+async def test_a_stream_finds_what_sync_middleware_below_djangos_has_left(
+    urls, threads, monkeypatch, is_async, keeps
+):
+    """What is called together keeps its thread if any part of it may need that."""
+    monkeypatch.setattr(SyncOnly, "keeps_thread", keeps, raising=False)
+
+    async def events():
+        yield b"data: 1\n\n"
+        await asyncio.get_running_loop().create_future()
+
+    def view(request):
+        return StreamingHttpResponse(events())
+
+    async def async_view(request):
+        return StreamingHttpResponse(events())
+
+    urls(path("", async_view if is_async else view))
+    below_djangos = [
+        "django.middleware.common.CommonMiddleware",
+        f"{__name__}.SyncOnly",
+    ]
+    with override_settings(MIDDLEWARE=below_djangos):
+        application = ASGIHandler()
+    async with opened(application, 3) as exchanges:
+        for exchange in exchanges:
+            await exchange.events.get()
+        await until(lambda: held(threads) == (3 if keeps else 0))
+
+
 async def test_a_stream_keeps_its_thread_for_a_receiver(urls, threads):
     """What a sync view has left in a thread is there for one's own request_finished."""
     idents = []

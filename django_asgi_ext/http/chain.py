@@ -43,6 +43,8 @@ class FusedHandler(BaseHandler):
         # Sync hooks by their async twins, and ways by the functions that take them.
         self._hooks: dict[Any, Hook] = {}
         self._ways: dict[Any, Below] = {}
+        # Whether one of those that are called in one go, without the event loop, does.
+        self._keeps_below = False
         super().load_middleware(*args, **kwargs)
 
     def adapt_method_mode(
@@ -65,10 +67,12 @@ class FusedHandler(BaseHandler):
                 self._hooks[adapted] = Hook(method, keeps)
             return adapted
         if not method_is_async:
-            keeps = _keeps_thread(getattr(method, "__wrapped__", method))
-            return (
-                functools.partial(cancellable, adapted, keeps) if is_async else adapted
-            )
+            # Django goes upwards, and asks of each handler on its way.
+            self._keeps_below |= _keeps_thread(getattr(method, "__wrapped__", method))
+            if not is_async:
+                return adapted
+            return functools.partial(cancellable, adapted, self._keeps_below)
+        self._keeps_below = False
         return self._fuse(method, is_async)
 
     async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
