@@ -1,6 +1,7 @@
 """Leases at their edges: what takes long, what fails, what is left behind."""
 
 import asyncio
+import functools
 import gc
 import os
 import subprocess
@@ -118,6 +119,35 @@ async def test_a_stream_finds_what_sync_middleware_below_djangos_has_left(
         for exchange in exchanges:
             await exchange.events.get()
         await until(lambda: held(threads) == (3 if keeps else 0))
+
+
+def in_djangos_name(get_response):
+    """Make a project's own middleware that has the name of what is below it."""
+
+    @functools.wraps(get_response)
+    def middleware(request):
+        return get_response(request)
+
+    return middleware
+
+
+async def test_middleware_is_not_djangos_for_its_name(urls, threads):
+    """functools.wraps(get_response) does not make a project's middleware Django's."""
+
+    async def events():
+        yield b"data: 1\n\n"
+        await asyncio.get_running_loop().create_future()
+
+    async def view(request):
+        return StreamingHttpResponse(events())
+
+    urls(path("", view))
+    with override_settings(MIDDLEWARE=[f"{__name__}.in_djangos_name"]):
+        application = ASGIHandler()
+    async with opened(application, 2) as exchanges:
+        for exchange in exchanges:
+            await exchange.events.get()
+        await until(lambda: held(threads) == 2)
 
 
 async def test_a_stream_keeps_its_thread_for_a_receiver(urls, threads):
@@ -307,6 +337,7 @@ async def test_a_busy_loop_does_not_keep_views_from_threads(urls, threads):
 
 FORKING = """
 import asyncio
+import functools
 import gc
 import os
 import sys

@@ -121,5 +121,6 @@ class FusedHandler(BaseHandler):
 
 def _keeps_thread(middleware: object) -> bool:
     """Return whether middleware may leave something in its thread."""
-    named = middleware if hasattr(middleware, "__qualname__") else type(middleware)
+    # An instance may have been given another's name.
+    named = middleware if hasattr(middleware, "__globals__") else type(middleware)
     return bool(getattr(middleware, "keeps_thread", not is_djangos(named)))

@@ -202,8 +202,12 @@ def own_call() -> Iterator[None]:
 
 def is_djangos(function: object) -> bool:
     """Return whether something is Django's: that leaves nothing in a thread."""
-    module = getattr(function, "__module__", None) or ""
-    return module.startswith(("django.", "django_asgi_ext."))
+    # functools.wraps(get_response) gives a project's code the name of Django's.
+    code = getattr(function, "__globals__", {})
+    modules = getattr(function, "__module__", None), code.get("__name__", "django.")
+    return all(
+        (module or "").startswith(("django.", "django_asgi_ext.")) for module in modules
+    )
 
 
 def only_djangos_receivers(signal: Signal) -> bool:
