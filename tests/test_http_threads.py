@@ -234,3 +234,31 @@ async def test_a_task_that_outlives_its_request_may_use_the_database(urls, threa
     go.set()
     assert await asyncio.wait_for(tasks[0], 5)
     await until(lambda: held(threads) == 0)
+
+
+async def test_a_task_that_outlives_its_request_keeps_a_thread(urls, threads):
+    """What such a task leaves in its thread it finds there again, and nobody else."""
+    go = asyncio.Event()
+    here = threading.local()
+    tasks = []
+
+    async def later(user):
+        await go.wait()
+        await sync_to_async(setattr)(here, "user", user)
+        await asyncio.sleep(0)
+        return await sync_to_async(getattr)(here, "user", None)
+
+    async def view(request, user):
+        tasks.append(asyncio.create_task(later(user)))
+        return HttpResponse()
+
+    def other(request):
+        return HttpResponse(getattr(here, "user", ""))
+
+    urls(path("other/", other), path("<user>/", view))
+    application = ASGIHandler()
+    for user in "abcd":
+        await request(application, f"/{user}/")
+    go.set()
+    assert await asyncio.wait_for(asyncio.gather(*tasks), 5) == ["a", "b", "c", "d"]
+    assert (await request(application, "/other/"))[2] == ""

@@ -162,8 +162,8 @@ async def leased_thread() -> AsyncIterator[None]:
             _current.reset(token)
         return
     unit = RequestUnit(_threads, is_kept=not only_djangos_receivers(request_started))
-    # Not entered: a task that outlives the request must not raise then. Its calls
-    # still find the unit, which leases a thread for them.
+    # Not entered: a task that outlives the request must not raise then. For its calls
+    # asgiref makes a thread that is the task's own, as under Django.
     context = ThreadSensitiveContext()
     SyncToAsync.context_to_thread_executor[context] = unit
     context_token = SyncToAsync.thread_sensitive_context.set(context)
@@ -173,6 +173,7 @@ async def leased_thread() -> AsyncIterator[None]:
     finally:
         _current.reset(token)
         SyncToAsync.thread_sensitive_context.reset(context_token)
+        SyncToAsync.context_to_thread_executor.pop(context, None)
         await unit.close()
 
 
