@@ -3,6 +3,7 @@
 import asyncio
 import re
 import threading
+import time
 from concurrent.futures import wait
 
 import pytest
@@ -256,6 +257,18 @@ async def test_unit_that_nobody_ends():
     assert unit.is_busy
     await until(lambda: idle(pool) == 1)
     assert not unit.is_busy
+
+
+def test_a_unit_iterates_until_its_last_iterator_is_at_its_end():
+    """An inner loop that ends does not take the thread from the outer one."""
+    unit = WorkUnit(WorkerThreads(1))
+    outer, inner = (n for n in range(2)), (n for n in range(2))
+    unit.submit(next, outer).result(5)
+    unit.submit(list, inner).result(5)
+    assert unit.is_iterating(time.monotonic())
+    unit.submit(list, outer).result(5)
+    assert not unit.is_iterating(time.monotonic())
+    unit.end()
 
 
 async def test_unit_that_ends_after_its_call():

@@ -36,9 +36,9 @@ class WorkUnit(Executor):
         self.calls: list[Call] = []
         # Those that came after end(), before the thread has noticed: the next unit's.
         self._following: list[Call] | None = None
-        # What the last call went on with, and until when the next may follow.
-        self._iterator: weakref.ref[Generator] | None = None
-        self._iterates_until = 0.0
+        # What calls went on with, and until when the next one may follow. A loop over
+        # one queryset may stand within that over another.
+        self._iterators: dict[weakref.ref[Generator], float] | None = None
         self._threads = threads
         self._ends_after_next = False
 
@@ -77,8 +77,11 @@ class WorkUnit(Executor):
         """Return the next call."""
         call = self.calls.pop(0)
         if call.iterator is not None:
-            self._iterator = weakref.ref(call.iterator)
-            self._iterates_until = time.monotonic() + _ITERATING
+            known = (self._iterators or {}).items()
+            self._iterators = {
+                **{reference: until for reference, until in known if reference()},
+                weakref.ref(call.iterator): time.monotonic() + _ITERATING,
+            }
         return call
 
     def note_call(self, owner: str, seconds: float) -> None:
@@ -94,9 +97,10 @@ class WorkUnit(Executor):
 
     def is_iterating(self, now: float) -> bool:
         """Return whether the next chunk of a queryset's aiterator() may follow."""
-        iterator = None if self._iterator is None else self._iterator()
-        is_suspended = iterator is not None and iterator.gi_frame is not None
-        return is_suspended and now < self._iterates_until
+        return any(
+            now < until and getattr(reference(), "gi_frame", None) is not None
+            for reference, until in (self._iterators or {}).items()
+        )
 
     def leave(self) -> bool:
         """
@@ -104,7 +108,7 @@ class WorkUnit(Executor):
 
         Call it with the lock held.
         """
-        self.worker = self._iterator = None
+        self.worker = self._iterators = None
         self.is_busy = False
         if self._following is None:
             return False
