@@ -372,3 +372,55 @@ def test_a_child_process_has_threads_of_its_own():
         text=True,
     )
     assert finished.returncode == 0, finished.stderr
+
+
+ENDING = """
+import asyncio
+import os
+import sys
+import threading
+import warnings
+
+import django
+from django.conf import settings
+
+warnings.simplefilter("ignore", DeprecationWarning)
+os.environ["DJANGO_SETTINGS_MODULE"] = "project.settings"
+django.setup()
+
+from django.http import HttpResponse
+from django.urls import path
+from django_asgi_ext import get_asgi_application
+from exchanges import Exchange
+
+settings.MIDDLEWARE = ["exchanges.InThread"]
+settings.ROOT_URLCONF = __name__
+waiting = threading.Event()
+
+
+async def view(request):
+    waiting.set()
+    await asyncio.get_running_loop().create_future()
+
+
+async def serve():
+    await Exchange(get_asgi_application()).task
+
+
+urlpatterns = [path("", view)]
+threading.Thread(target=asyncio.run, args=[serve()], daemon=True).start()
+waiting.wait(5)
+sys.exit(3)
+"""
+
+
+def test_a_request_does_not_keep_the_process_from_its_end():
+    """A process ends with a request that has a thread, as a server's on reload."""
+    finished = subprocess.run(
+        [sys.executable, "-c", ENDING],
+        cwd=Path(__file__).parent,
+        timeout=20,
+        capture_output=True,
+        text=True,
+    )
+    assert finished.returncode == 3, finished.stderr

@@ -12,7 +12,7 @@ import asyncio
 import time
 import weakref
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, thread
 from threading import Condition, Lock
 from typing import NamedTuple, Protocol
 
@@ -177,7 +177,9 @@ class WorkerThreads:
                 elif unit.calls:
                     worker.is_running, worker.since = True, now
                     return unit.take()
-                elif unit.is_over(now, now >= deadline):
+                elif unit.is_over(now, now >= deadline) or thread._shutdown:
+                    # At its end the interpreter waits for each thread of an executor,
+                    # while a loop in a daemon thread goes on. Nothing public tells.
                     self.release(worker)
                     if unit.may_return:
                         continue
