@@ -8,7 +8,7 @@ from concurrent.futures import wait
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
-from django.db import connection
+from django.db import connection, connections
 from django.test import override_settings
 
 from django_asgi_ext import websocket
@@ -175,6 +175,38 @@ async def test_failing_to_close_is_logged_and_the_thread_goes_on(caplog, monkeyp
     assert {record.message for record in caplog.records} == {
         "Closing old database connections failed."
     }
+
+
+def test_a_database_that_is_added_meanwhile(monkeypatch):
+    """A call returns although another thread adds a database, as for a new tenant."""
+    looked = []
+
+    class Connection:
+        queries_log: list = []
+
+        def close_if_unusable_or_obsolete(self):
+            pass
+
+        @property
+        def in_atomic_block(self):
+            if not looked:
+                connections.databases["tenant"] = connections.databases["default"]
+            looked.append(self)
+            return False
+
+    def use():
+        connections["default"] = Connection()
+
+    unit = WorkUnit(WorkerThreads(1))
+    monkeypatch.setattr(
+        WorkUnit, "note_call", lambda *args: databases.is_in_transaction()
+    )
+    try:
+        unit.submit(use).result(5)
+    finally:
+        connections.databases.pop("tenant", None)
+    assert looked
+    unit.end()
 
 
 async def test_work_units_carry_sync_to_async():

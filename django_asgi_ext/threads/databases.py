@@ -67,7 +67,8 @@ def keep_transactions() -> Iterator[None]:
 
 
 def _connections() -> Iterator[BaseDatabaseWrapper]:
-    # Those that there are: all() makes the others, which may fail.
-    for alias in connections:
+    # Those that there are: all() makes the others, which may fail. A list, as another
+    # thread may add a database.
+    for alias in list(connections):
         if hasattr(connections._connections, alias):  # type: ignore[attr-defined]
             yield connections[alias]
