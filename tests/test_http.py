@@ -52,6 +52,21 @@ async def test_no_hook_follows_when_the_client_has_left(urls, in_thread, make_ha
     assert len(in_thread) == 2
 
 
+class SyncOnly(MiddlewareMixin):
+    """Middleware that asks what get_response is, and can take a sync one only."""
+
+    async_capable = False
+
+
+async def test_sync_middleware_is_given_what_looks_sync(urls):
+    """Sync middleware above a fused part runs sync, as on Django."""
+    urls(path("", lambda request: HttpResponse("hello")))
+    djangos = "django.middleware.common.CommonMiddleware"
+    with override_settings(MIDDLEWARE=[f"{__name__}.SyncOnly", djangos]):
+        application = ASGIHandler()
+    assert (await request(application))[2] == "hello"
+
+
 async def test_overridden_parts_are_honoured(urls):
     """A subclass resolves, checks and responds in its own way."""
     called = []

@@ -100,8 +100,8 @@ class FusedHandler(BaseHandler):
                 crossing = Crossing()
                 return await crossing.run(way(request, crossing))
         else:
-
-            @functools.wraps(handler)
+            # Not its attributes: one of them says that it is a coroutine function.
+            @functools.wraps(handler, updated=())
             def fused(request: HttpRequest) -> Any:
                 crossing = Crossing(is_in_thread=True)
                 return crossing.run_in_thread(way(request, crossing))
