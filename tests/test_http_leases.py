@@ -21,7 +21,7 @@ from django.urls import path
 from django.utils.deprecation import MiddlewareMixin
 from exchanges import Exchange, InThread, fused, held, opened, until
 from project.databases import in_a_thread
-from project.http import request
+from project.http import http_scope, request
 
 from django_asgi_ext import ASGIHandler
 from django_asgi_ext.http import leases
@@ -119,6 +119,35 @@ async def test_a_stream_finds_what_sync_middleware_below_djangos_has_left(
         for exchange in exchanges:
             await exchange.events.get()
         await until(lambda: held(threads) == (3 if keeps else 0))
+
+
+async def test_what_an_async_view_leaves_below_sync_middleware_is_kept(
+    urls, threads, monkeypatch
+):
+    """It keeps its thread for a call in it, even if the middleware does not."""
+    monkeypatch.setattr(SyncOnly, "keeps_thread", False, raising=False)
+    sending, go = asyncio.Event(), asyncio.Event()
+
+    async def view(request):
+        await sync_to_async(threading.get_ident)()
+        return HttpResponse()
+
+    async def send(event):
+        sending.set()
+        await go.wait()
+
+    urls(path("", view))
+    with override_settings(MIDDLEWARE=[f"{__name__}.SyncOnly"]):
+        application = ASGIHandler()
+    incoming = asyncio.Queue()
+    incoming.put_nowait({"type": "http.request"})
+    task = asyncio.create_task(application(http_scope(), incoming.get, send))
+    await asyncio.wait_for(sending.wait(), 5)
+    # The thread would give itself back before it waits again.
+    await asyncio.sleep(0.05)
+    assert held(threads) == 1
+    go.set()
+    await task
 
 
 def in_djangos_name(get_response):
@@ -349,7 +378,7 @@ warnings.simplefilter("ignore", DeprecationWarning)
 os.environ["DJANGO_SETTINGS_MODULE"] = "project.settings"
 django.setup()
 
-from project.http import request
+from project.http import http_scope, request
 from django_asgi_ext import get_asgi_application
 
 application = get_asgi_application()

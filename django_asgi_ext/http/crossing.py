@@ -89,6 +89,8 @@ class Crossing:
         is_over, value = _advance(steps, None)
         while not is_over:
             function, args, kwargs = value
+            # Its sync calls run here, and nobody is told of them.
+            self.hold_thread()
             try:
                 result = async_to_sync(_await)(function, args, kwargs)
             except Exception as error:
