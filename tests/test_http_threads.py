@@ -133,11 +133,19 @@ async def test_a_view_that_has_called_sync_code_keeps_its_thread(urls, threads):
     assert [(await task)[0] for task in tasks] == [200] * 5
 
 
-async def test_a_stream_in_a_transaction_keeps_its_thread(urls, threads):
+@pytest.mark.parametrize(
+    "begin",
+    [
+        lambda: transaction.atomic().__enter__(),
+        lambda: transaction.set_autocommit(False),
+    ],
+    ids=["atomic", "autocommit"],
+)
+async def test_a_stream_in_a_transaction_keeps_its_thread(urls, threads, begin):
     """A thread goes to nobody else while a transaction is open in it."""
 
     async def events():
-        await sync_to_async(transaction.atomic().__enter__)()
+        await sync_to_async(begin)()
         yield b"data: 1\n\n"
         await asyncio.get_running_loop().create_future()
 

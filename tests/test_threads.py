@@ -183,6 +183,8 @@ def test_a_database_that_is_added_meanwhile(monkeypatch):
 
     class Connection:
         queries_log: list = []
+        connection = None
+        settings_dict = {"AUTOCOMMIT": True}
 
         def close_if_unusable_or_obsolete(self):
             pass

@@ -15,7 +15,10 @@ logger = logging.getLogger("django_asgi_ext.threads")
 
 def is_in_transaction() -> bool:
     """Return whether a transaction is open in this thread."""
-    return any(connection.in_atomic_block for connection in _connections())
+    return any(
+        connection.in_atomic_block or _is_managed_by_hand(connection)
+        for connection in _connections()
+    )
 
 
 def refresh_connections() -> None:
@@ -64,6 +67,12 @@ def keep_transactions() -> Iterator[None]:
     finally:
         for signal in closing:
             signal.connect(close_old_connections)
+
+
+def _is_managed_by_hand(connection: BaseDatabaseWrapper) -> bool:
+    # As after set_autocommit(False), which refreshing it would undo by closing it.
+    usual = connection.settings_dict["AUTOCOMMIT"]
+    return connection.connection is not None and connection.autocommit != usual
 
 
 def _connections() -> Iterator[BaseDatabaseWrapper]:
