@@ -177,9 +177,7 @@ class WorkerThreads:
                 elif unit.calls:
                     worker.is_running, worker.since = True, now
                     return unit.take()
-                elif unit.is_over(now, now >= deadline) or thread._shutdown:
-                    # At its end the interpreter waits for each thread of an executor,
-                    # while a loop in a daemon thread goes on. Nothing public tells.
+                elif unit.is_over(now, now >= deadline) or _is_ending():
                     self.release(worker)
                     if unit.may_return:
                         continue
@@ -282,6 +280,15 @@ class WorkerThreads:
             worker.executor.submit(connections.close_all)
             worker.executor.shutdown(wait=False)
         return workers
+
+
+def _is_ending() -> bool:
+    """
+    Return whether the interpreter waits for each thread of an executor, to end.
+
+    A loop in a daemon thread goes on meanwhile. Nothing public tells.
+    """
+    return getattr(thread, "_shutdown", False)
 
 
 def _measure() -> _Tick:
