@@ -3,11 +3,10 @@
 from tempfile import SpooledTemporaryFile
 
 from asgiref.testing import ApplicationCommunicator
-from django.core.handlers.asgi import ASGIRequest
 
-if "close" not in vars(ASGIRequest):
-    # Old releases of Django never close the file that they read the body from.
-    SpooledTemporaryFile.__del__ = SpooledTemporaryFile.close
+# Django never closes the file that it read a body from if the request is cancelled or
+# fails, old releases in no case.
+SpooledTemporaryFile.__del__ = SpooledTemporaryFile.close
 
 
 def http_scope(path="/", **changes):
