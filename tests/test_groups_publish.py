@@ -2,8 +2,6 @@
 
 import asyncio
 import os
-import subprocess
-import sys
 import threading
 from types import SimpleNamespace
 
@@ -14,6 +12,7 @@ from django.core.exceptions import SynchronousOnlyOperation
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
+from programs import run_python
 from project.http import request
 
 from django_asgi_ext import ASGIHandler, groups, websocket
@@ -99,13 +98,7 @@ def test_without_a_project_that_serves():
         "import django; django.setup(); from django_asgi_ext import groups; "
         "groups.publish('chat', 'hello'); print('done')"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-        timeout=50,
-    )
+    result = run_python(program, timeout=50)
     assert result.stdout == "done\n"
     # That it reaches nobody: the backend is that in memory.
     (line,) = result.stderr.splitlines()
@@ -362,13 +355,7 @@ asyncio.run(run())
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows does not fork")
 def test_process_that_was_forked():
     """A forked process leaves members and locks to that which it comes from."""
-    result = subprocess.run(
-        [sys.executable, "-c", _FORK],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-        timeout=50,
-    )
+    result = run_python(_FORK, timeout=50)
     assert result.stdout.splitlines() == ["0", "1", "True"], result.stderr
 
 

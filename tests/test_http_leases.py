@@ -4,11 +4,8 @@ import asyncio
 import functools
 import gc
 import os
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -20,6 +17,7 @@ from django.test import override_settings
 from django.urls import path
 from django.utils.deprecation import MiddlewareMixin
 from exchanges import Exchange, InThread, fused, held, opened, until
+from programs import run_python
 from project.databases import in_a_thread
 from project.http import http_scope, request
 
@@ -378,6 +376,7 @@ warnings.simplefilter("ignore", DeprecationWarning)
 os.environ["DJANGO_SETTINGS_MODULE"] = "project.settings"
 django.setup()
 
+from programs import run_python
 from project.http import http_scope, request
 from django_asgi_ext import get_asgi_application
 
@@ -393,13 +392,7 @@ os._exit(0 if status == 404 else 1)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="Needs fork()")
 def test_a_child_process_has_threads_of_its_own():
     """A process that was forked after a request serves requests, too."""
-    finished = subprocess.run(
-        [sys.executable, "-c", FORKING],
-        cwd=Path(__file__).parent,
-        timeout=30,
-        capture_output=True,
-        text=True,
-    )
+    finished = run_python(FORKING, timeout=30)
     assert finished.returncode == 0, finished.stderr
 
 
@@ -445,11 +438,5 @@ sys.exit(3)
 
 def test_a_request_does_not_keep_the_process_from_its_end():
     """A process ends with a request that has a thread, as a server's on reload."""
-    finished = subprocess.run(
-        [sys.executable, "-c", ENDING],
-        cwd=Path(__file__).parent,
-        timeout=20,
-        capture_output=True,
-        text=True,
-    )
+    finished = run_python(ENDING, timeout=20)
     assert finished.returncode == 3, finished.stderr
