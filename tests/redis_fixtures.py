@@ -21,6 +21,16 @@ def own_redis():
         yield server
 
 
+@pytest.fixture(params=["memory", "redis"])
+def backend(request, settings_of_ours):
+    """Use one of the backends, with the POLICIES of the module."""
+    ours = {"POLICIES": request.module.POLICIES}
+    if request.param == "redis":
+        ours["BACKEND"] = "django_asgi_ext.groups.redis.RedisBackend"
+        ours["LOCATION"] = request.getfixturevalue("shared_redis").url
+    settings_of_ours(GROUPS=ours)
+
+
 @pytest.fixture
 def policies(settings_of_ours):
     """Keep the messages of kept.*."""

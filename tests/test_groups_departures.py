@@ -10,12 +10,13 @@ import time
 
 import pytest
 from django.urls import path
-from redis_server import run_redis
 
 from django_asgi_ext import groups, websocket
 from django_asgi_ext.groups import departures as module
 from django_asgi_ext.groups.departures import Departure, Departures, departures
 from django_asgi_ext.groups.memory import MemoryBackend
+
+pytest_plugins = ["redis_fixtures"]
 
 # For how long who has left is there, in seconds: briefly, and longer than a test.
 GRACE, LONG = 0.4, 300
@@ -29,21 +30,9 @@ POLICIES = {
 ADA, GRACE_HOPPER = {"id": "ada"}, {"id": "grace"}
 
 
-@pytest.fixture(scope="module")
-def location():
-    """Run Redis for the tests here."""
-    with run_redis() as server:
-        yield server.url
-
-
-@pytest.fixture(params=["memory", "redis"])
-def backend(request, settings_of_ours):
+@pytest.fixture
+def backend(backend):
     """Use one of the backends; nobody has left in the end."""
-    ours = {"POLICIES": POLICIES}
-    if request.param == "redis":
-        ours["BACKEND"] = "django_asgi_ext.groups.redis.RedisBackend"
-        ours["LOCATION"] = request.getfixturevalue("location")
-    settings_of_ours(GROUPS=ours)
     yield
     for departure in list(departures._due):
         departures.call_back(departure)

@@ -7,32 +7,16 @@ import re
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.urls import path
-from redis_server import run_redis
 
 from django_asgi_ext import groups, websocket
+
+pytest_plugins = ["redis_fixtures"]
 
 POLICIES = {
     "plain": {},
     "here": {"history": 3, "presence": True},
     "*": {"history": 1000},
 }
-
-
-@pytest.fixture(scope="module")
-def location():
-    """Run Redis for the tests here."""
-    with run_redis() as server:
-        yield server.url
-
-
-@pytest.fixture(params=["memory", "redis"])
-def backend(request, settings_of_ours):
-    """Use one of the backends."""
-    ours = {"POLICIES": POLICIES}
-    if request.param == "redis":
-        ours["BACKEND"] = "django_asgi_ext.groups.redis.RedisBackend"
-        ours["LOCATION"] = request.getfixturevalue("location")
-    settings_of_ours(GROUPS=ours)
 
 
 @websocket
