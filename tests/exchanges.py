@@ -6,20 +6,16 @@ from contextlib import asynccontextmanager
 
 import pytest
 from django.core.handlers import asgi
+from django.http import StreamingHttpResponse
 from django.utils.deprecation import MiddlewareMixin
 from project.http import http_scope
 
 from django_asgi_ext.http.support import can_fuse
 
 # What tests of the fused chain have for pytestmark.
-fused = [
-    pytest.mark.skipif(
-        not can_fuse(), reason="On this Django HTTP goes through Django's own chain"
-    ),
-    # Where a request is cancelled, Django 4.2 leaves the file of its body open.
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+fused = pytest.mark.skipif(
+    not can_fuse(), reason="On this Django HTTP goes through Django's own chain"
+)
 
 NOTICES_THAT_CLIENTS_LEAVE = hasattr(asgi.ASGIHandler, "listen_for_disconnect")
 
@@ -60,6 +56,22 @@ async def until(condition):
     async with asyncio.timeout(5):
         while not condition():
             await asyncio.sleep(0.001)
+
+
+async def one_event():
+    """An event of a stream that has no end."""
+    yield b"data: 1\n\n"
+    await asyncio.get_running_loop().create_future()
+
+
+def stream(request):
+    """Answer with a stream from a sync view."""
+    return StreamingHttpResponse(one_event())
+
+
+async def async_stream(request):
+    """Answer with a stream from an async view."""
+    return StreamingHttpResponse(one_event())
 
 
 @asynccontextmanager

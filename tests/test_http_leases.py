@@ -16,7 +16,16 @@ from django.http import HttpResponse, StreamingHttpResponse
 from django.test import override_settings
 from django.urls import path
 from django.utils.deprecation import MiddlewareMixin
-from exchanges import Exchange, InThread, fused, held, opened, until
+from exchanges import (
+    Exchange,
+    InThread,
+    async_stream,
+    fused,
+    held,
+    opened,
+    stream,
+    until,
+)
 from programs import run_python
 from project.databases import in_a_thread
 from project.http import http_scope, request
@@ -63,15 +72,7 @@ async def test_a_stream_finds_what_middleware_has_left(
 ):
     """What a request hook has left in its thread is kept for a stream, if it is to."""
     monkeypatch.setattr(InThread, "keeps_thread", keeps, raising=False)
-
-    async def events():
-        yield b"data: 1\n\n"
-        await asyncio.get_running_loop().create_future()
-
-    async def view(request):
-        return StreamingHttpResponse(events())
-
-    urls(path("", view))
+    urls(path("", async_stream))
     async with opened(ASGIHandler(), 3) as exchanges:
         for exchange in exchanges:
             await exchange.events.get()
@@ -95,18 +96,7 @@ async def test_a_stream_finds_what_sync_middleware_below_djangos_has_left(
 ):
     """What is called together keeps its thread if any part of it may need that."""
     monkeypatch.setattr(SyncOnly, "keeps_thread", keeps, raising=False)
-
-    async def events():
-        yield b"data: 1\n\n"
-        await asyncio.get_running_loop().create_future()
-
-    def view(request):
-        return StreamingHttpResponse(events())
-
-    async def async_view(request):
-        return StreamingHttpResponse(events())
-
-    urls(path("", async_view if is_async else view))
+    urls(path("", async_stream if is_async else stream))
     below_djangos = [
         "django.middleware.common.CommonMiddleware",
         f"{__name__}.SyncOnly",
@@ -160,15 +150,7 @@ def in_djangos_name(get_response):
 
 async def test_middleware_is_not_djangos_for_its_name(urls, threads):
     """functools.wraps(get_response) does not make a project's middleware Django's."""
-
-    async def events():
-        yield b"data: 1\n\n"
-        await asyncio.get_running_loop().create_future()
-
-    async def view(request):
-        return StreamingHttpResponse(events())
-
-    urls(path("", view))
+    urls(path("", async_stream))
     with override_settings(MIDDLEWARE=[f"{__name__}.in_djangos_name"]):
         application = ASGIHandler()
     async with opened(application, 2) as exchanges:

@@ -9,7 +9,7 @@ from django.core.signals import request_finished
 from django.db import connection, transaction
 from django.http import HttpResponse, StreamingHttpResponse
 from django.urls import path
-from exchanges import Exchange, fused, held, opened, until
+from exchanges import Exchange, async_stream, fused, held, opened, stream, until
 from project.http import request
 
 from django_asgi_ext import ASGIHandler
@@ -94,18 +94,7 @@ async def test_sleeping_async_views_hold_no_thread(urls, threads):
 @pytest.mark.parametrize("is_async", [True, False])
 async def test_streams_hold_no_thread(urls, threads, is_async):
     """An async stream holds no thread, from a sync view as from an async one."""
-
-    async def events():
-        yield b"data: 1\n\n"
-        await asyncio.get_running_loop().create_future()
-
-    def view(request):
-        return StreamingHttpResponse(events())
-
-    async def async_view(request):
-        return StreamingHttpResponse(events())
-
-    urls(path("", async_view if is_async else view))
+    urls(path("", async_stream if is_async else stream))
     async with opened(ASGIHandler(), 200) as exchanges:
         for exchange in exchanges:
             assert (await exchange.events.get())["body"] == b"data: 1\n\n"
