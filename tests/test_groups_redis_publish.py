@@ -81,26 +81,18 @@ async def test_at_once_while_away(over_redis, caplog):
     assert lines(caplog) == []
 
 
-async def test_on_an_event_loop(over_redis):
+@pytest.mark.parametrize(
+    ("name", "arguments", "result"),
+    [("publish", ["chat", "hello"], None), ("members", ["who"], [])],
+)
+async def test_on_an_event_loop(over_redis, name, arguments, result):
     """Who makes an event loop wait is warned at the line that does so."""
     with pytest.warns(RuntimeWarning) as warned:
-        groups.publish("chat", "hello")
+        assert getattr(groups, name)(*arguments) == result
     (warning,) = warned
     assert str(warning.message) == (
-        "groups.publish() makes all connections of this process wait here: write "
-        "`await groups.apublish(...)`."
-    )
-    assert warning.filename == __file__
-
-
-async def test_members_on_an_event_loop(over_redis):
-    """So is who asks for the members."""
-    with pytest.warns(RuntimeWarning) as warned:
-        assert groups.members("who") == []
-    (warning,) = warned
-    assert str(warning.message) == (
-        "groups.members() makes all connections of this process wait here: write "
-        "`await groups.amembers(...)`."
+        f"groups.{name}() makes all connections of this process wait here: write "
+        f"`await groups.a{name}(...)`."
     )
     assert warning.filename == __file__
 
