@@ -10,6 +10,8 @@ from django.core.wsgi import get_wsgi_application
 from django.http import HttpResponse, StreamingHttpResponse
 from django.urls import path
 
+from competitors.project import MIDDLEWARE
+
 settings.configure(
     SECRET_KEY="only for benchmarks",
     ALLOWED_HOSTS=["*"],
@@ -21,15 +23,7 @@ settings.configure(
         "django.contrib.sessions",
         "django.contrib.messages",
     ],
-    MIDDLEWARE=[
-        "django.middleware.security.SecurityMiddleware",
-        "django.contrib.sessions.middleware.SessionMiddleware",
-        "django.middleware.common.CommonMiddleware",
-        "django.middleware.csrf.CsrfViewMiddleware",
-        "django.contrib.auth.middleware.AuthenticationMiddleware",
-        "django.contrib.messages.middleware.MessageMiddleware",
-        "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    ],
+    MIDDLEWARE=MIDDLEWARE,
     DATABASES={
         "default": {
             "ENGINE": "django.db.backends.postgresql",

@@ -18,6 +18,17 @@ REDIS = os.environ.get("BENCHMARK_REDIS")
 # By which PostgreSQL knows a competitor.
 APPLICATION_NAME = "competitor"
 
+# As startproject writes it.
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
 
 def configure(app: str | None = None) -> None:
     """Configure Django, with the app of one competitor."""
@@ -33,15 +44,7 @@ def configure(app: str | None = None) -> None:
             "django.contrib.staticfiles",
             *([app] if app else []),
         ],
-        MIDDLEWARE=[
-            "django.middleware.security.SecurityMiddleware",
-            "django.contrib.sessions.middleware.SessionMiddleware",
-            "django.middleware.common.CommonMiddleware",
-            "django.middleware.csrf.CsrfViewMiddleware",
-            "django.contrib.auth.middleware.AuthenticationMiddleware",
-            "django.contrib.messages.middleware.MessageMiddleware",
-            "django.middleware.clickjacking.XFrameOptionsMiddleware",
-        ],
+        MIDDLEWARE=MIDDLEWARE,
         ROOT_URLCONF="competitors.urls",
         DATABASES={"default": _database()},
         # Django's would mail what goes wrong. Without any it is on stderr.

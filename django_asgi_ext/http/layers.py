@@ -2,8 +2,8 @@
 A request's way through middleware and view, as a generator of what it waits for.
 
 Most of the way is synchronous code. The generator runs it where it is resumed, and
-yields when it cannot go on there: a Step that says what must come next, a worker
-thread or something to await on the event loop. So the nested try blocks of Django's
+yields what must come next when it cannot go on there: a worker thread, or something
+to await on the event loop. So the nested try blocks of Django's
 chain stay nested blocks, wherever each part of them runs.
 """
 
