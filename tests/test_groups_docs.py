@@ -146,6 +146,7 @@ def test_presence_format():
         f"held back once {delivery.BACKLOG:,} messages wait",
         f"as long as\nthey take {delivery.ENOUGH} messages in "
         f"{delivery.WINDOW * 1000:.0f} milliseconds",
+        f"gets up to {delivery.BATCH} messages that wait",
         f"at most {memory.MOST_LOGS:,} groups, of each at most {history.MOST:,}",
     ],
 )

@@ -5,6 +5,7 @@ import json
 
 import pytest
 from django.http import HttpRequest
+from wire import Wire
 
 from django_asgi_ext import ConnectionClosed, WebSocketView, groups, websocket
 from django_asgi_ext.groups.backends import backend
@@ -165,18 +166,13 @@ async def test_leaving_during_fan_out(connect):
         await send(event)
 
     first.connection.asgi_send = send_and_leave
+    first.places["chat"].change()
     groups.publish("chat", "hello")
     assert await peers[0].hear() == "hello"
     assert await peers[2].hear() == "hello"
     assert await peers[1].receive_nothing()
     for peer in peers:
         await peer.leave()
-
-
-class Wire:
-    """A connection as far as a group wants to know."""
-
-    is_open = True
 
 
 async def test_join_that_fails_late(settings_of_ours):

@@ -11,6 +11,7 @@ from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 from django.urls import path
+from wire import Wire
 
 from django_asgi_ext import groups, websocket
 from django_asgi_ext.groups.member import Member
@@ -89,12 +90,6 @@ def member(connect, urls, settings_of_ours):
 
     with override_settings(MIDDLEWARE=["test_groups_presence.Middleware"]):
         yield make
-
-
-class Wire:
-    """A connection as far as a group wants to know."""
-
-    is_open = True
 
 
 async def ignore(event):

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import threading
-from types import SimpleNamespace
 
 import django
 import pytest
@@ -14,6 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import path
 from programs import run_python
 from project.http import request
+from wire import Wire
 
 from django_asgi_ext import ASGIHandler, groups, websocket
 from django_asgi_ext.groups import publishing
@@ -230,16 +230,6 @@ async def test_several_loops(connect):
     await peer.leave()
 
 
-class Wire:
-    """A connection as far as a group wants to know."""
-
-    is_open = True
-    pulse = SimpleNamespace(begun=0, done=0)
-
-    async def asgi_send(self, event):
-        """Take what nobody will see."""
-
-
 async def test_loop_that_is_gone(peer):
     """A loop that was closed with its connections open is forgotten."""
 
@@ -326,7 +316,7 @@ from django_asgi_ext.groups import delivery
 from django_asgi_ext.groups.member import Member
 
 class Wire:
-    is_open = True
+    is_open, asgi_send = True, None
 
 async def join():
     member = Member(Wire(), None)

@@ -194,7 +194,7 @@ async def delivered():
 async def groups_left():
     """Return how many members the groups of this loop have."""
     found = defaultdict(int)
-    found.update({name: len(p) for name, p in delivery()._places.items()})
+    found.update({name: len(p) for name, p in delivery()._rosters.items()})
     return found
 
 

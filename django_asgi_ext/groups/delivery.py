@@ -13,22 +13,32 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextvars import Context
 from threading import Lock
 from weakref import WeakKeyDictionary, ref
 
+from django_asgi_ext import conf
 from django_asgi_ext.groups.message import Message, read_presence
 from django_asgi_ext.groups.outbox import Outbox
 from django_asgi_ext.groups.receiver import Place, Receiver, number_of
+from django_asgi_ext.groups.roster import Roster
 from django_asgi_ext.groups.sending import DONE, Rest, Stage
+from django_asgi_ext.protocols import Send
+
+# Tells whether the member at a place gets a message.
+Choice = Callable[[Place], bool]
 
 logger = logging.getLogger("django_asgi_ext.groups")
 
 # How long it delivers before other callbacks of the loop have their turn, in
-# seconds, and after how many members it looks at the clock.
-SLICE = 0.003
+# seconds, and after how many deliveries it looks at the clock.
+SLICE = 0.005
 CHUNK = 32
+
+# How many messages to a group that wait go to one member after the other. Then what
+# belongs to a member is looked for in memory once, and not for each of them.
+BATCH = 16
 
 # How long the rest of many messages waits for a member that takes some of those
 # before, and how many are enough to wait on; how often it looks, in seconds. This
@@ -70,6 +80,27 @@ def delivery() -> Delivery:
     return found
 
 
+class Batch:
+    """
+    Messages to one group, on their way to all who are in it.
+
+    Who joins now gets what comes after. ``is_wanted`` is whether a member gets them,
+    None if all do. ``row`` is whose turn it is, up to ``end``.
+    """
+
+    __slots__ = ("end", "is_wanted", "messages", "roster", "row")
+
+    def __init__(
+        self, roster: Roster, messages: list[Message], is_wanted: Choice | None
+    ) -> None:
+        self.roster = roster
+        self.messages = messages
+        self.is_wanted = is_wanted
+        self.row, self.end = 0, roster.hold()
+        if is_wanted is None:
+            roster.delivered += len(messages)
+
+
 class Delivery:
     """What one event loop has to deliver, and the places there."""
 
@@ -84,13 +115,9 @@ class Delivery:
         self._lock = Lock()
         # Not the publisher's: it would be kept, and seen by a server's send().
         self._context = Context()
-        self._places: dict[str, dict[Receiver, Place]] = {}
-        # The same to iterate over, for as long as nobody joins or leaves.
-        self._snapshots: dict[str, tuple[Place, ...]] = {}
-        # What is left of the message that is being delivered.
-        self._message: Message | None = None
-        self._rest: Sequence[Place] = ()
-        self._at = 0
+        self._rosters: dict[str, Roster] = {}
+        # What is being delivered, and what is left of it.
+        self._batch: Batch | None = None
         # Who has fallen behind in a burst: how many it had taken when that began, and
         # until when it is waited for.
         self._crowded: dict[Outbox, tuple[int, float]] = {}
@@ -101,22 +128,20 @@ class Delivery:
     def add(self, place: Place) -> None:
         """Let a place have what is published from now on."""
         group = place.group
-        places = self._places.get(group)
-        if places is None:
-            places = self._places[group] = {}
+        roster = self._rosters.get(group)
+        if roster is None:
+            roster = self._rosters[group] = Roster()
             with _lock:
                 _by_group[group] = (*_by_group.get(group, ()), self)
-        places[place.member] = place
-        self._snapshots.pop(group, None)
+        roster.add(place)
 
     def discard(self, place: Place, on_last: Callable[[str], None]) -> None:
         """Take a place out; call on_last if it was the last one in the process."""
         group = place.group
-        places = self._places[group]
-        del places[place.member]
-        self._snapshots.pop(group, None)
-        if not places:
-            del self._places[group]
+        roster = self._rosters[group]
+        roster.discard(place)
+        if not roster:
+            del self._rosters[group]
             _forget(group, self, on_last)
 
     def put(self, group: str, message: Message) -> None:
@@ -155,11 +180,12 @@ class Delivery:
             if self._is_ending:
                 return
             self._is_ending = True
-        for places in list(self._places.values()):
-            for member in list(places):
-                member.fail(error)
+        for roster in list(self._rosters.values()):
+            for place in list(roster):
+                place.member.fail(error)
         # With what is said of those who leave, which must not come here again.
         self._queue.clear()
+        self._batch = None
         self._is_ending = self._is_awake = False
 
     def _run(self) -> None:
@@ -170,7 +196,7 @@ class Delivery:
                 while self._go_on(stage, until):
                     pass
         finally:
-            if self._message is not None:
+            if self._batch is not None:
                 loop.call_soon(self._run, context=self._context)
             elif self._queue:
                 delay = TICK if self._is_waiting else 0
@@ -185,23 +211,40 @@ class Delivery:
 
     def _go_on(self, stage: Stage, until: float) -> bool:
         """Deliver for a while; return whether there is more to do and time for it."""
-        message = self._message
-        if message is None:
+        batch = self._batch
+        if batch is None:
             self._is_waiting = bool(self._queue and self._crowded) and self._waits()
             if self._is_waiting or not self._queue:
                 return False
-            group, message = self._queue.popleft()
-            self._rest, self._at = self._places_for(group, message), 0
-            self._message = message
-        while self._at < len(self._rest):
-            chunk = self._rest[self._at : self._at + CHUNK]
+            batch = self._batch = self._next_batch()
+        step = max(1, CHUNK // len(batch.messages))
+        while batch.row < batch.end:
+            rows = range(batch.row, min(batch.row + step, batch.end))
             # Before: whatever goes wrong there, nobody gets it twice.
-            self._at += CHUNK
-            self._deliver(stage, chunk, message)
+            batch.row = rows.stop
+            self._deliver(stage, batch, rows)
             if time.perf_counter() > until:
                 return False
-        self._rest, self._message = (), None
+        batch.roster.release()
+        self._batch = None
         return time.perf_counter() < until
+
+    def _next_batch(self) -> Batch:
+        """Take out what is next: several messages if all members get all of them."""
+        queue = self._queue
+        group, message = queue.popleft()
+        messages, is_wanted = [message], _choice(message)
+        if is_wanted is None and queue and queue[0][0] == group:
+            # A quarter of what may wait: at half of it others wait for a member.
+            most = min(BATCH, conf.outbox() // 4)
+            size = conf.outbox_size() // 4 - message.size
+            while len(messages) < most and queue and queue[0][0] == group:
+                message = queue[0][1]
+                size -= message.size
+                if size < 0 or _choice(message) is not None:
+                    break
+                messages.append(queue.popleft()[1])
+        return Batch(self._rosters.get(group, Roster()), messages, is_wanted)
 
     def _waits(self) -> bool:
         """Return whether somebody who has fallen behind is catching up."""
@@ -220,48 +263,42 @@ class Delivery:
             self._waits_until = now + MOST_WAIT
         return waits
 
-    def _places_for(self, group: str, message: Message) -> Sequence[Place]:
-        places = self._all_places(group)
-        said = read_presence(message)
-        if said is not None:
-            places = [place for place in places if place.is_told(said)]
-        if message.exclude is not None:
-            number = number_of(message.exclude)
-            places = [place for place in places if place.member.number != number]
-        return places
-
-    def _all_places(self, group: str) -> Sequence[Place]:
-        places = self._snapshots.get(group)
-        if places is None:
-            places = tuple(self._places.get(group, {}).values())
-            if places:
-                self._snapshots[group] = places
-        return places
-
-    def _deliver(self, stage: Stage, places: Sequence[Place], message: Message) -> None:
-        # One loop for all of it: each call in between costs every member.
-        event = message.event
-        for place in places:
-            member = place.member
-            if not place.is_direct or member.outbox is not None:
-                if not self._goes_on(place, message):
+    def _deliver(self, stage: Stage, batch: Batch, rows: range) -> None:
+        # One loop for all of it: each call in between costs every member, and so does
+        # each object of a member's own.
+        messages, is_wanted = batch.messages, batch.is_wanted
+        roster = batch.roster
+        places, sends, contexts = roster.places, roster.sends, roster.contexts
+        for row in rows:
+            for message in messages:
+                send = sends[row]
+                if send is None or is_wanted is not None:
+                    send = self._send_of(places[row], message, is_wanted)
+                    if send is None:
+                        continue
+                try:
+                    steps = send(message.event).__await__()
+                    waits_for = contexts[row].run(next, steps, DONE)
+                except (Exception, asyncio.CancelledError) as error:
+                    _member(places[row]).fail(error)
                     continue
-            connection = member.connection
-            pulse = connection.pulse
-            pulse.begun += 1
-            try:
-                steps = connection.asgi_send(event).__await__()
-                waits_for = member.context.run(next, steps, DONE)
-            except (Exception, asyncio.CancelledError) as error:
-                pulse.done += 1
-                member.fail(error)
-                continue
-            if waits_for is DONE:
-                pulse.done += 1
-            else:
-                member.begin_to_wait()
-                rest = Rest(member.context, steps, waits_for)
-                member.sending = stage.hand_over(member.carry, rest)
+                if waits_for is not DONE:
+                    member = _member(places[row])
+                    member.begin_to_wait()
+                    rest = Rest(member.context, steps, waits_for)
+                    member.sending = stage.hand_over(member.carry, rest)
+
+    def _send_of(
+        self, place: Place | None, message: Message, is_wanted: Choice | None
+    ) -> Send | None:
+        """Return what sends a message straight to the peer, None if nothing does."""
+        if place is None or not (is_wanted is None or is_wanted(place)):
+            return None
+        if place.direct_send() is None and not self._goes_on(place, message):
+            return None
+        # The roster does not count this one.
+        place.member.count_sent(1)
+        return place.member.connection.asgi_send
 
     def _goes_on(self, place: Place, message: Message) -> bool:
         """Put a message down that has to wait; return whether it has not."""
@@ -278,6 +315,26 @@ class Delivery:
         if outbox.is_crowded and outbox not in self._crowded:
             self._crowded[outbox] = outbox.taken, time.perf_counter() + WINDOW
         return False
+
+
+def _choice(message: Message) -> Choice | None:
+    """Return what tells who gets a message, None if all do."""
+    said = read_presence(message)
+    if said is None and message.exclude is None:
+        return None
+    excluded = -1 if message.exclude is None else number_of(message.exclude)
+
+    def is_wanted(place: Place) -> bool:
+        return place.member.number != excluded and (said is None or place.is_told(said))
+
+    return is_wanted
+
+
+def _member(place: Place | None) -> Receiver:
+    """Return the member to whom something was sent: a row is not emptied meanwhile."""
+    if place is None:
+        raise LookupError("Something was sent to nobody.")
+    return place.member
 
 
 def _forget(

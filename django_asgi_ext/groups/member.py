@@ -39,7 +39,6 @@ class Member(Receiver):
     __slots__ = (
         "_appearing",
         "_delivery",
-        "_places",
         "_tell",
         "_telling",
         "_untold",
@@ -50,7 +49,6 @@ class Member(Receiver):
         deployment.warn_of_membership()
         self._tell = tell
         self._delivery = delivery()
-        self._places: dict[str, Place] = {}
         # Held while presence is told that it is there; made when that is needed.
         self._appearing: asyncio.Lock | None = None
         # What was lost by group since the last time, None if nothing ever was.
@@ -60,7 +58,7 @@ class Member(Receiver):
     @property
     def groups(self) -> frozenset[str]:
         """The names of the groups that it is in."""
-        return frozenset(self._places)
+        return frozenset(self.places)
 
     async def join(
         self, group: str, request: HttpRequest, send: SendNow, info: Info | None
@@ -71,7 +69,7 @@ class Member(Receiver):
         Raise what check_name(), describe(), the backend and ``send`` raise.
         """
         check_name(group)
-        place = self._places.get(group)
+        place = self.places.get(group)
         if place is not None and place.feed is not None and place.feed.is_dropped:
             self.leave(group)
         elif place is not None:
@@ -147,7 +145,7 @@ class Member(Receiver):
 
     def leave(self, group: str) -> None:
         """Leave a group; who is not in it is left alone."""
-        place = self._places.pop(group, None)
+        place = self.places.pop(group, None)
         if place is None:
             return
         place.give_up()
@@ -157,18 +155,18 @@ class Member(Receiver):
 
     def _take_out(self, place: Place) -> None:
         """Leave a group with this place, not with one that was taken since."""
-        if self._places.get(place.group) is place:
+        if self.places.get(place.group) is place:
             self.leave(place.group)
 
     def _drop(self, feed: Feed) -> None:
         """Leave the group of a feed that nobody takes messages from any more."""
-        place = self._places.get(feed.group)
+        place = self.places.get(feed.group)
         if place is not None and place.feed is feed:
             self.leave(feed.group)
 
     def end(self) -> None:
         """Leave all groups: the connection is over."""
-        for group in list(self._places):
+        for group in list(self.places):
             try:
                 self.leave(group)
             except Exception:
@@ -176,6 +174,12 @@ class Member(Receiver):
                 logger.exception("Leaving the group %s failed.", group)
         if self.outbox is not None:
             self.outbox.end()
+
+    def count_delivered(self) -> None:
+        """Let the connection know how much was delivered to it."""
+        for place in self.places.values():
+            if place.roster is not None:
+                place.roster.count(place)
 
     async def finish(self) -> None:
         """Wait for what still goes on, and let go of the connection."""
@@ -219,7 +223,7 @@ class Member(Receiver):
             await self._tell(*self._untold.popitem())
 
     def _add(self, place: Place) -> None:
-        self._places[place.group] = place
+        self.places[place.group] = place
         self._delivery.add(place)
 
     async def _first(
@@ -272,7 +276,7 @@ class Member(Receiver):
             is_there = place.is_in
         finally:
             # Not before: it may have left and joined meanwhile.
-            current = self._places.get(place.group)
+            current = self.places.get(place.group)
             if not is_there and (current is None or key != current.key):
                 # It has left, or was cancelled: it may be known by now.
                 self._depart(place.group, key)

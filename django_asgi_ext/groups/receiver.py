@@ -68,16 +68,18 @@ class Receiver:
     """
     One connection as a member of groups.
 
-    ``outbox`` is there while the peer does not take what is sent to it, and
-    ``sending`` the task that sends it. ``number`` is its own in this process.
+    ``places`` are those by their groups. ``outbox`` is there while the peer does not
+    take what is sent to it, and ``sending`` the task that sends it. ``number`` is its
+    own in this process.
     """
 
-    __slots__ = ("connection", "context", "number", "outbox", "sending")
+    __slots__ = ("connection", "context", "number", "outbox", "places", "sending")
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         # What a send() sets there is seen by its next one, and by nobody else's.
         self.context: Context = copy_context()
+        self.places: dict[str, Place] = {}
         self.outbox: Outbox | None = None
         self.sending: asyncio.Task[None] | None = None
         self.number = next(_numbers)
@@ -110,9 +112,16 @@ class Receiver:
         logger.warning("A member of the group %s is too slow for it.", group)
         self.connection.peer_lags()
 
+    def count_sent(self, number: int) -> None:
+        """Note that the server has taken so many messages at once."""
+        pulse = self.connection.pulse
+        pulse.begun += number
+        pulse.done += number
+
     def begin_to_wait(self) -> None:
         """Keep what comes from now on: a send waits for the peer."""
-        self.outbox = new_outbox()
+        self.connection.pulse.begun += 1
+        self._set_outbox(new_outbox())
 
     async def carry(self, rest: Rest) -> None:
         """Go on with a send that waits, and then send what has come meanwhile."""
@@ -129,7 +138,13 @@ class Receiver:
         except Exception as error:
             self.fail(error)
         finally:
-            self.outbox = self.sending = None
+            self.sending = None
+            self._set_outbox(None)
+
+    def _set_outbox(self, outbox: Outbox | None) -> None:
+        self.outbox = outbox
+        for place in self.places.values():
+            place.change()
 
     async def _finish(self, rest: Rest) -> None:
         try:
@@ -162,10 +177,13 @@ class Place:
     ``held`` while the member gets what came before, or its view takes them from
     ``feed``, or they may have ``reached`` the peer already, up to that position.
     ``is_in`` is whether it has not left, and ``is_present`` whether it is one of those
-    who are there and hear of each other, if the group has presence.
+    who are there and hear of each other, if the group has presence. ``row`` is where
+    it stands in ``roster``, and ``counted`` how much of what was delivered there its
+    connection knows of.
     """
 
     __slots__ = (
+        "counted",
         "feed",
         "group",
         "held",
@@ -175,6 +193,8 @@ class Place:
         "key",
         "member",
         "reached",
+        "roster",
+        "row",
     )
 
     def __init__(self, member: Receiver, group: str, feed: Feed | None = None) -> None:
@@ -185,13 +205,26 @@ class Place:
         self.reached: Position | None = None
         # By which the presence of the group knows it.
         self.key: str | None = None
+        self.roster: Roster | None = None
+        self.row = self.counted = 0
         self.is_in = self.is_present = True
         self.is_direct = feed is None
+
+    def direct_send(self) -> Send | None:
+        """Return what a message goes straight to, None if it has to wait."""
+        if not self.is_direct or self.member.outbox is not None:
+            return None
+        return self.member.connection.asgi_send
+
+    def change(self) -> None:
+        """Note that messages may have to wait now, or need to no more."""
+        if self.roster is not None:
+            self.roster.update(self)
 
     def hold(self) -> None:
         """Keep messages until take_held()."""
         self.held = new_outbox()
-        self.is_direct = False
+        self._set_direct(False)
 
     def take_held(self) -> Iterator[Message]:
         """Yield what is held, and what comes meanwhile, until there is no more."""
@@ -235,7 +268,8 @@ class Place:
 
     def give_up(self) -> None:
         """Leave."""
-        self.is_in = self.is_direct = False
+        self.is_in = False
+        self._set_direct(False)
         if self.held is not None:
             self.held.end()
             self.held = None
@@ -244,7 +278,21 @@ class Place:
 
     def _settle(self) -> None:
         others = (self.held, self.feed, self.reached)
-        self.is_direct = self.is_in and all(other is None for other in others)
+        self._set_direct(self.is_in and all(other is None for other in others))
+
+    def _set_direct(self, is_direct: bool) -> None:
+        self.is_direct = is_direct
+        self.change()
+
+
+class Roster(Protocol):
+    """The places of a group that are delivered to together."""
+
+    def update(self, place: Place) -> None:
+        """Note whether messages go straight to the peer of a place."""
+
+    def count(self, place: Place) -> None:
+        """Let the connection of a place know how much was delivered to it."""
 
 
 class Feed(Protocol):

@@ -95,7 +95,7 @@ class RunningView(Generic[T]):
         """End the connection if its peer does not read or if nothing is said."""
         if self._parting is not None or not self._transport.is_open:
             return
-        pulse = self._transport.pulse
+        pulse = self._transport.current_pulse()
         if pulse.stuck_for(now, self._transport.unsent()) >= send_timeout:
             logger.warning(
                 "The peer of the view %s has not read for %s seconds.",

@@ -257,6 +257,12 @@ class Transport:
             # The peer is gone. There is nothing to add.
             self._close = None
 
+    def current_pulse(self) -> Pulse:
+        """Return the pulse, with what has come from groups."""
+        if self.member is not None:
+            self.member.count_delivered()
+        return self.pulse
+
     def unsent(self) -> int:
         """Return how many bytes wait for the peer, 0 if that is not known."""
         return self._server.unsent()
