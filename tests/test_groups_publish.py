@@ -362,8 +362,9 @@ async def test_order_over_slices(connect):
         await peer.leave()
 
 
-async def test_loop_goes_on_meanwhile(connect):
+async def test_loop_goes_on_meanwhile(connect, monkeypatch):
     """While much is delivered, other callbacks of the loop have their turn."""
+    monkeypatch.setattr("django_asgi_ext.groups.delivery.SLICE", 0.001)
     peers = [connect(listening)] + [connect("/ws/") for _ in range(49)]
     for peer in peers:
         await peer.accepted()
