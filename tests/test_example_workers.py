@@ -190,3 +190,15 @@ groups.publish("chat.{room}", {said!r})
         ]
         browser.expect("#here", "grace (you)")
         ada.meet("ada", "grace")
+
+
+def test_redis_is_away(folder):
+    """Without its Redis the page of the rooms says what it does not know."""
+    with run_site(folder, REDIS_URL=f"redis://127.0.0.1:{free_port()}") as site:
+        session = site.log_in("ada")
+        # A room that somebody has been in.
+        with site.websocket("/ws/chat/left/", session) as socket:
+            socket.send(json.dumps({"text": ""}))
+            socket.recv(TIMEOUT)
+        page = site.page("/", session)
+    assert "Who is in which room is not known at the moment." in page

@@ -7,7 +7,7 @@ from django.contrib.auth.decorators import login_required
 from django.shortcuts import redirect, render
 from django.utils import timezone
 
-from django_asgi_ext import groups, websocket
+from django_asgi_ext import GroupsUnavailable, groups, websocket
 
 from .forms import RoomForm
 from .models import Room
@@ -28,8 +28,14 @@ def lobby(request):
     form = RoomForm(request.GET or None)
     if form.is_valid():
         return redirect("chat:room", form.cleaned_data["room"])
-    rooms = [(room, room.list_here()) for room in Room.objects.order_by("name")]
-    context = {"form": form, "rooms": [(room, here) for room, here in rooms if here]}
+    try:
+        rooms = [(room, room.list_here()) for room in Room.objects.order_by("name")]
+    except GroupsUnavailable:
+        # Redis is away. Whoever is in a room stays there.
+        context = {"form": form, "is_unknown": True}
+    else:
+        rooms = [(room, here) for room, here in rooms if here]
+        context = {"form": form, "rooms": rooms}
     return render(request, "chat/lobby.html", context)
 
 
