@@ -103,6 +103,17 @@ def test_no_json(value, kind, why):
     assert str(error.value).startswith(f"{before}{why}")
 
 
+def test_nested_too_deep():
+    """What is nested deeper than Python can follow cannot be published."""
+    value = []
+    for _ in range(100_000):
+        value = [value]
+    with pytest.raises(ValueError) as error:
+        encode(value)
+    before = "A group takes str, bytes and what DjangoJSONEncoder can encode: "
+    assert str(error.value).startswith(f"{before}maximum recursion depth exceeded")
+
+
 @pytest.mark.parametrize("key", [5, b"AAPL", ("A", "B")])
 def test_key_that_is_no_str(key):
     """A key is a str."""

@@ -138,7 +138,7 @@ def encode(
         return Message(BINARY, bytes(message), key, exclude)
     try:
         text = json.dumps(message, cls=DjangoJSONEncoder, allow_nan=False)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(
             f"A group takes str, bytes and what DjangoJSONEncoder can encode: {error}."
