@@ -341,6 +341,12 @@ def _backend_problems(groups: dict[Any, Any]) -> Iterator[Problem]:
             "What may be in it is the backend's to say.",
         )
         return
+    if groups.get("LOCATION") and not groups.get("BACKEND"):
+        yield Problem(
+            28,
+            "ASGI_EXT['GROUPS'] has a LOCATION and no BACKEND.",
+            "Redis is 'BACKEND': 'django_asgi_ext.groups.redis.RedisBackend'.",
+        )
     try:
         backend = _import_backend(groups.get("BACKEND") or _MEMORY)
     except ImproperlyConfigured as error:

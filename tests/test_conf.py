@@ -358,7 +358,11 @@ def test_groups():
         ASGI_EXT={
             "OUTBOX": 3,
             "OUTBOX_SIZE": 4,
-            "GROUPS": {"LOCATION": "redis://", "POLICIES": policies},
+            "GROUPS": {
+                "BACKEND": "django_asgi_ext.groups.memory.MemoryBackend",
+                "LOCATION": "redis://",
+                "POLICIES": policies,
+            },
         }
     ):
         assert check_settings() == []

@@ -144,6 +144,19 @@ def test_options_of_the_memory_backend(settings_of_ours):
     assert (ROOT / "docs/redis.md").exists()
 
 
+def test_location_without_a_backend(settings_of_ours):
+    """A system check tells who has named a Redis that nothing would use."""
+    settings_of_ours(GROUPS={"LOCATION": "redis://localhost"})
+    [problem] = conf.problems()
+    assert problem.number == 28
+    assert problem.message == "ASGI_EXT['GROUPS'] has a LOCATION and no BACKEND."
+    assert problem.hint.endswith(" 'django_asgi_ext.groups.redis.RedisBackend'.")
+    # Where the backend was chosen, it may be kept for another.
+    name = "django_asgi_ext.groups.memory.MemoryBackend"
+    settings_of_ours(GROUPS={"LOCATION": "redis://localhost", "BACKEND": name})
+    assert [] == list(conf.problems())
+
+
 def test_without_redis():
     """The backend says what to install if the package redis is missing."""
     script = (
