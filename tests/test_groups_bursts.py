@@ -31,6 +31,12 @@ async def members(connect):
         await peer.leave()
 
 
+def replace_send(socket, send):
+    """Have what goes to the peer go through a send() of a test."""
+    socket.member.connection.asgi_send = send
+    socket.member.places["chat"].change()
+
+
 @pytest.mark.parametrize("seed", range(5))
 async def test_order(members, seed):
     """A burst reaches each member in its order, whatever groups and exclude mix."""
@@ -58,8 +64,7 @@ async def test_one_member_after_the_other(members):
             seen.append((number, event["text"]))
             await send(event)
 
-        socket.member.connection.asgi_send = send
-        socket.member.places["chat"].change()
+        replace_send(socket, send)
     texts = [str(number) for number in range(BATCH + 1)]
     for text in texts:
         groups.publish("chat", text)
@@ -84,8 +89,7 @@ async def test_bounds(members, settings_of_ours, settings, size):
             seen.append(number)
             await send(event)
 
-        socket.member.connection.asgi_send = send
-        socket.member.places["chat"].change()
+        replace_send(socket, send)
     for _ in range(2 * most):
         groups.publish("chat", "x" * size)
     for peer, _ in members:
@@ -103,8 +107,7 @@ async def test_member_that_leaves_meanwhile(members):
         await send(event)
         socket.member.leave("chat")
 
-    socket.member.connection.asgi_send = send_and_leave
-    socket.member.places["chat"].change()
+    replace_send(socket, send_and_leave)
     for text in "123":
         groups.publish("chat", text)
     for other in (members[0][0], members[2][0]):
@@ -127,8 +130,7 @@ async def test_send_that_fails_after_leaving(members):
         socket.member.leave("chat")
         raise ConnectionResetError
 
-    socket.member.connection.asgi_send = leave_and_fail
-    socket.member.places["chat"].change()
+    replace_send(socket, leave_and_fail)
     for text in "12":
         groups.publish("chat", text)
     for other in (members[0][0], members[2][0]):
