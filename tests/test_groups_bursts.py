@@ -194,3 +194,15 @@ async def test_joining_meanwhile(connect, monkeypatch):
         assert [await peer.hear(), await peer.hear()] == ["1", "2"]
     for peer in peers:
         await peer.leave()
+
+
+async def test_group_that_was_empty(members):
+    """Who joins when the last member has left gets nothing of what waited for that."""
+    (_, first), (peer, second), _ = members
+    await second.leave("news")
+    groups.publish("news", "before")
+    await first.leave("news")
+    await second.join("news")
+    groups.publish("news", "after")
+    assert await peer.hear() == "after"
+    assert await peer.receive_nothing()

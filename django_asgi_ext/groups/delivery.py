@@ -107,7 +107,9 @@ class Delivery:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         # It is the key under which this is found.
         self._loop = ref(loop)
-        self._queue: deque[tuple[str, Message]] = deque()
+        # Not by the group's name: if the last one leaves and others join, they would
+        # hear of who had joined before, and never that those have left.
+        self._queue: deque[tuple[Roster, Message]] = deque()
         # Whether _run() will be called. The lock is for whoever changes it to True.
         self._is_awake = False
         # Whether who is there is being taken out, since the loop is closed.
@@ -146,7 +148,11 @@ class Delivery:
 
     def put(self, group: str, message: Message) -> None:
         """Have a message delivered, from any thread."""
-        self._queue.append((group, message))
+        roster = self._rosters.get(group)
+        if roster is None:
+            # The last one has just left.
+            return
+        self._queue.append((roster, message))
         if not self._is_awake or self._is_over:
             self._wake()
 
@@ -232,19 +238,19 @@ class Delivery:
     def _next_batch(self) -> Batch:
         """Take out what is next: several messages if all members get all of them."""
         queue = self._queue
-        group, message = queue.popleft()
+        roster, message = queue.popleft()
         messages, is_wanted = [message], _choice(message)
-        if is_wanted is None and queue and queue[0][0] == group:
+        if is_wanted is None and queue and queue[0][0] is roster:
             # A quarter of what may wait: at half of it others wait for a member.
             most = min(BATCH, conf.outbox() // 4)
             size = conf.outbox_size() // 4 - message.size
-            while len(messages) < most and queue and queue[0][0] == group:
+            while len(messages) < most and queue and queue[0][0] is roster:
                 message = queue[0][1]
                 size -= message.size
                 if size < 0 or _choice(message) is not None:
                     break
                 messages.append(queue.popleft()[1])
-        return Batch(self._rosters.get(group, Roster()), messages, is_wanted)
+        return Batch(roster, messages, is_wanted)
 
     def _waits(self) -> bool:
         """Return whether somebody who has fallen behind is catching up."""
