@@ -298,8 +298,9 @@ async def test_context_of_a_send(connect, urls, waits):
     await two.leave()
 
 
+@pytest.mark.parametrize("waits", [False, True])
 @pytest.mark.parametrize("error", [ValueError, OSError, asyncio.CancelledError])
-async def test_send_that_fails(connect, urls, caplog, error):
+async def test_send_that_fails(connect, urls, caplog, error, waits):
     """A member whose send() fails is no member any more; nobody else notices."""
     urls(path("ws/<group>/", listening))
     broken, other = connect("/ws/chat/"), connect("/ws/chat/")
@@ -310,6 +311,8 @@ async def test_send_that_fails(connect, urls, caplog, error):
         async def failing_send(event):
             if event["type"] == "websocket.send":
                 calls.append(event)
+                if waits:
+                    await asyncio.sleep(0)
                 raise error("broken")
             await send(event)
 
@@ -318,9 +321,13 @@ async def test_send_that_fails(connect, urls, caplog, error):
     broken.application = failing
     await broken.accepted()
     await other.accepted()
-    for text in ("one", "two"):
-        await groups.apublish("chat", text)
-        assert await other.hear() == text
+    await groups.apublish("chat", "one")
+    assert await other.hear() == "one"
+    async with asyncio.timeout(5):
+        while (await groups_left())["chat"] > 1:
+            await asyncio.sleep(0.001)
+    await groups.apublish("chat", "two")
+    assert await other.hear() == "two"
     assert len(calls) == 1
     logged = [r for r in caplog.records if r.name == "django_asgi_ext.groups"]
     assert [r.levelname for r in logged] == (["ERROR"] if error is ValueError else [])

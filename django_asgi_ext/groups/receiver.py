@@ -135,6 +135,10 @@ class Receiver:
                 connection.pulse.begun += 1
                 steps = connection.asgi_send(message.event).__await__()
                 await self._finish(Rest(self.context, steps))
+        except asyncio.CancelledError as error:
+            # A server's send() may raise it too. What waits is lost.
+            self.fail(error)
+            raise
         except Exception as error:
             self.fail(error)
         finally:
