@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from contextlib import suppress
 
 import pytest
 from django.http import HttpRequest
@@ -221,3 +222,30 @@ async def test_leave_while_joining(settings_of_ours):
     (first,) = sent
     assert first["data"] == 0
     assert groups.members("chat") == []
+
+
+async def test_send_that_cannot_be_cancelled(settings_of_ours, caplog):
+    """A connection that is over while the server still sends is no error."""
+    settings_of_ours(CLOSE_TIMEOUT=0.05)
+    wire, is_sending, goes_on = Wire(), asyncio.Event(), asyncio.Event()
+
+    async def send(event):
+        await asyncio.sleep(0)
+        is_sending.set()
+        while not goes_on.is_set():
+            with suppress(asyncio.CancelledError):
+                await goes_on.wait()
+
+    wire.asgi_send = send
+    member = Member(wire, None)
+    await member.join("chat", None, None, None)
+    await groups.apublish("chat", "hello")
+    await asyncio.wait_for(is_sending.wait(), 5)
+    sending = member.sending
+    await member.finish()
+    assert not sending.done()
+    wire.is_open = False
+    goes_on.set()
+    await asyncio.wait_for(sending, 5)
+    assert wire.pulse.begun == wire.pulse.done
+    assert [r for r in caplog.records if r.name == "django_asgi_ext.groups"] == []

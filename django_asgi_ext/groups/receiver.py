@@ -151,10 +151,12 @@ class Receiver:
             place.change()
 
     async def _finish(self, rest: Rest) -> None:
+        # The connection may be let go of while this waits.
+        pulse = self.connection.pulse
         try:
             await rest
         finally:
-            self.connection.pulse.done += 1
+            pulse.done += 1
 
     def fail(self, error: BaseException) -> None:
         """Take note of what a send() has raised: nothing more goes to this peer."""
