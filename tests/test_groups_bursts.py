@@ -6,7 +6,8 @@ import random
 import pytest
 
 from django_asgi_ext import groups, websocket
-from django_asgi_ext.groups.delivery import BATCH, delivery
+from django_asgi_ext.groups.delivery import BATCH, deliver, delivery
+from django_asgi_ext.groups.message import PRESENCE, Message, encode
 
 
 @pytest.fixture
@@ -206,3 +207,17 @@ async def test_group_that_was_empty(members):
     groups.publish("news", "after")
     assert await peer.hear() == "after"
     assert await peer.receive_nothing()
+
+
+async def test_message_that_cannot_be_read(members):
+    """What another process has spoilt takes nothing with it that came before."""
+    spoilt = Message(PRESENCE, "no JSON")
+    failed = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda loop, context: failed.set())
+    for message in (encode("1"), encode("2"), spoilt, encode("3")):
+        deliver("chat", message)
+    for peer, _ in members:
+        assert [await peer.hear() for _ in range(3)] == list("123")
+    assert failed.is_set()
+    loop.set_exception_handler(None)

@@ -19,7 +19,7 @@ from threading import Lock
 from weakref import WeakKeyDictionary, ref
 
 from django_asgi_ext import conf
-from django_asgi_ext.groups.message import Message, read_presence
+from django_asgi_ext.groups.message import PRESENCE, Message, read_presence
 from django_asgi_ext.groups.outbox import Outbox
 from django_asgi_ext.groups.receiver import Place, Receiver, number_of
 from django_asgi_ext.groups.roster import Roster
@@ -247,7 +247,7 @@ class Delivery:
             while len(messages) < most and queue and queue[0][0] is roster:
                 message = queue[0][1]
                 size -= message.size
-                if size < 0 or _choice(message) is not None:
+                if size < 0 or not _is_for_all(message):
                     break
                 messages.append(queue.popleft()[1])
         return Batch(roster, messages, is_wanted)
@@ -321,6 +321,11 @@ class Delivery:
         if outbox.is_crowded and outbox not in self._crowded:
             self._crowded[outbox] = outbox.taken, time.perf_counter() + WINDOW
         return False
+
+
+def _is_for_all(message: Message) -> bool:
+    """Return whether a message is for whoever is there, without a look into it."""
+    return message.kind != PRESENCE and message.exclude is None
 
 
 def _choice(message: Message) -> Choice | None:
