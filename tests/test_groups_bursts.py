@@ -38,6 +38,19 @@ def replace_send(socket, send):
     socket.member.places["chat"].change()
 
 
+def watch(members):
+    """Return a list of who is sent what, by the number of the member."""
+    seen = []
+    for number, (_, socket) in enumerate(members):
+
+        async def send(event, number=number, send=socket.member.connection.asgi_send):
+            seen.append((number, event["text"]))
+            await send(event)
+
+        replace_send(socket, send)
+    return seen
+
+
 @pytest.mark.parametrize("seed", range(5))
 async def test_order(members, seed):
     """A burst reaches each member in its order, whatever groups and exclude mix."""
@@ -58,14 +71,7 @@ async def test_order(members, seed):
 
 async def test_one_member_after_the_other(members):
     """What waits goes to one member, and then to the next."""
-    seen = []
-    for number, (_, socket) in enumerate(members):
-
-        async def send(event, number=number, send=socket.member.connection.asgi_send):
-            seen.append((number, event["text"]))
-            await send(event)
-
-        replace_send(socket, send)
+    seen = watch(members)
     texts = [str(number) for number in range(BATCH + 1)]
     for text in texts:
         groups.publish("chat", text)
@@ -83,20 +89,13 @@ async def test_bounds(members, settings_of_ours, settings, size):
     """No more goes to a member at a time than a quarter of what may wait for it."""
     settings_of_ours(**settings)
     most = max(1, settings.get("OUTBOX", 8) // 4)
-    seen = []
-    for number, (_, socket) in enumerate(members):
-
-        async def send(event, number=number, send=socket.member.connection.asgi_send):
-            seen.append(number)
-            await send(event)
-
-        replace_send(socket, send)
+    seen = watch(members)
     for _ in range(2 * most):
         groups.publish("chat", "x" * size)
     for peer, _ in members:
         assert [len(await peer.hear()) for _ in range(2 * most)] == [size] * 2 * most
     once = [number for number in range(3) for _ in range(most)]
-    assert seen == once * 2
+    assert [number for number, _ in seen] == once * 2
 
 
 async def test_member_that_leaves_meanwhile(members):

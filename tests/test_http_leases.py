@@ -358,7 +358,6 @@ warnings.simplefilter("ignore", DeprecationWarning)
 os.environ["DJANGO_SETTINGS_MODULE"] = "project.settings"
 django.setup()
 
-from programs import run_python
 from project.http import http_scope, request
 from django_asgi_ext import get_asgi_application
 

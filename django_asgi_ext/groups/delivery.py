@@ -300,7 +300,7 @@ class Delivery:
         """Return what sends a message straight to the peer, None if nothing does."""
         if place is None or not (is_wanted is None or is_wanted(place)):
             return None
-        if place.direct_send() is None and not self._goes_on(place, message):
+        if not self._goes_on(place, message):
             return None
         # The roster does not count this one.
         place.member.count_sent(1)

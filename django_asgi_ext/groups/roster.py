@@ -78,7 +78,7 @@ class Roster:
         """Let the connection of a place know how much was delivered to it."""
         if self.sends[place.row] is not None:
             place.member.count_sent(self.delivered - place.counted)
-            place.counted = self.delivered
+        place.counted = self.delivered
 
     def hold(self) -> int:
         """Leave all rows where they are until release(); return how many there are."""
@@ -92,7 +92,6 @@ class Roster:
 
     def _set(self, place: Place, send: Send | None) -> None:
         self.count(place)
-        place.counted = self.delivered
         self.sends[place.row] = send
 
     def _tidy(self) -> None:
