@@ -19,6 +19,7 @@ from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from statistics import median
+from typing import NamedTuple
 
 import raw_client
 import redis_server
@@ -40,6 +41,18 @@ TIMEOUT = 60
 
 # How much of what is written by hand is to be reached, and how many times Channels.
 PART, TIMES = 0.9, 12
+
+
+class Round(NamedTuple):
+    """
+    What one round was like: the deliveries in a second, and of each in seconds the
+    processor time, the median delay and its 99th percentile.
+    """
+
+    rate: float
+    work: float
+    middle: float
+    high: float
 
 
 class Runner:
@@ -66,12 +79,7 @@ class Runner:
         self._wait_until_all_have_joined()
 
     def measure(self, messages, pause):
-        """
-        Publish.
-
-        Return the deliveries in a second, the processor time of each, and the delay
-        of each.
-        """
+        """Publish; return what that was like."""
         working = self._server.processor_time()
         self._publisher.send((messages, pause))
         start, expected = time.perf_counter(), messages * len(self._members)
@@ -79,7 +87,9 @@ class Runner:
         seconds = time.perf_counter() - start
         assert self._publisher.recv() == messages
         working = self._server.processor_time() - working
-        return expected / seconds, working / expected, delays
+        delays.sort()
+        middle, high = (delays[len(delays) * part // 100] for part in (50, 99))
+        return Round(expected / seconds, working / expected, middle, high)
 
     def _hear(self, expected):
         """Return how long each message took, in seconds."""
@@ -172,34 +182,14 @@ class Found:
     def __iter__(self):
         return iter(self._by_name)
 
-    def median(self, name, read):
-        """Return the median of what is read from each round."""
-        return median(map(read, self._by_name[name]))
+    def median(self, name, of):
+        """Return the median of one figure of the rounds."""
+        return median(getattr(one, of) for one in self._by_name[name])
 
-    def ratio(self, name, other, read):
+    def ratio(self, name, other, of):
         """Return the median of the rounds' ratios."""
         pairs = zip(self._by_name[name], self._by_name[other], strict=True)
-        return median(read(one) / read(two) for one, two in pairs)
-
-
-def rate(result):
-    """Return the deliveries in a second."""
-    return result[0]
-
-
-def work(result):
-    """Return the processor time of a delivery, in seconds."""
-    return result[1]
-
-
-def middle(result):
-    """Return the median delay, in seconds."""
-    return median(result[2])
-
-
-def high(result):
-    """Return the 99th percentile of the delays, in seconds."""
-    return sorted(result[2])[len(result[2]) * 99 // 100]
+        return median(getattr(one, of) / getattr(two, of) for one, two in pairs)
 
 
 def report(server, options, burst, calm):
@@ -207,19 +197,19 @@ def report(server, options, burst, calm):
     print(f"\n{server}, {options.members} members: deliveries\n")
     print(f"{'':20}{'in a second':>12}{'us of processor':>18}{'by hand = 1':>14}")
     for name in burst:
-        columns = burst.median(name, rate), burst.median(name, work) * 1e6
-        ratio = burst.ratio(name, BARE.name, rate)
+        columns = burst.median(name, "rate"), burst.median(name, "work") * 1e6
+        ratio = burst.ratio(name, BARE.name, "rate")
         print(f"{name:20}{columns[0]:>12,.0f}{columns[1]:>18.1f}{ratio:>14.2f}")
     when = {"in a burst": burst, f"at {options.rate} messages a second": calm}
     for text, found in when.items():
         _print_delays(text, found)
-    times = burst.ratio(OURS.name, BARE.name, rate)
+    times = burst.ratio(OURS.name, BARE.name, "rate")
     bars = {f"{PART:.0%} of redis-py by hand": times >= PART}
     for text, found in when.items():
-        ratio = found.ratio(OURS.name, BARE.name, high)
+        ratio = found.ratio(OURS.name, BARE.name, "high")
         bars[f"p99 no worse than by hand {text}"] = ratio <= 1
     if CHANNELS.name in burst:
-        times = burst.ratio(OURS.name, CHANNELS.name, rate)
+        times = burst.ratio(OURS.name, CHANNELS.name, "rate")
         bars[f"{TIMES} times Channels, here {times:.1f}"] = times >= TIMES
     print()
     for text, is_held in bars.items():
@@ -231,8 +221,8 @@ def _print_delays(text, found):
     print(f"\nDelay {text}, in ms\n")
     print(f"{'':20}{'median':>12}{'99th percentile':>18}{'by hand = 1':>14}")
     for name in found:
-        columns = found.median(name, middle) * 1e3, found.median(name, high) * 1e3
-        ratio = found.ratio(name, BARE.name, high)
+        columns = found.median(name, "middle") * 1e3, found.median(name, "high") * 1e3
+        ratio = found.ratio(name, BARE.name, "high")
         print(f"{name:20}{columns[0]:>12,.2f}{columns[1]:>18,.2f}{ratio:>14.2f}")
 
 
